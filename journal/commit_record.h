@@ -1,0 +1,43 @@
+/* The commit record: the last word of every journal transaction, and the table of contents of the journal.
+ *
+ * JSON, one per transaction, in the one-partition topic <prefix>.commits, key = source name:
+ *   {"v":1,"seq":41,"position":[1,23873408,10],"boundary":true,"full":false,"ts_us":...,"state":"...",
+ *    "ends":{"shop.public.t":{"n":4,"k":"k","p":{"0":122,"3":57}}}}
+ *
+ * `ends` tells, for each partition this transaction touched, the offset of its last record (n: the topic's partition count).
+ * A `full` record tells them for every partition of every topic that ever got one, so that a reader that lost older records
+ * can begin there. A reader that has applied record `seq` may go on with `seq`+1, or jump to any later full one. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "schemas/position.h"
+
+struct partition_end {
+    int topic;        /* index in the record's topics */
+    int partition;
+    int64_t offset;   /* of the last record written */
+};
+
+struct commit_topic {
+    const char *name;
+    int partitions;   /* the topic's partition count */
+    bool compacted;
+};
+
+struct commit_record {
+    uint64_t seq;             /* 1, 2, 3, ... without holes in one pipeline */
+    struct position position; /* everything at or below it is in the journal */
+    bool boundary;            /* the position is a source commit boundary (or the end of a snapshot) */
+    bool full;
+    int64_t ts_us;            /* wall clock of capture */
+    const char *state;        /* the source's own words (source_mark), opaque here */
+    struct commit_topic *topics;
+    int n_topics;
+    struct partition_end *ends;
+    int n_ends;
+};
+
+void commit_record_write(const struct commit_record *record, struct buf *out);
+/* Strings and arrays live in the arena. REJECT/JOURNAL_CORRUPT. */
+MUST_CHECK enum code commit_record_read(struct slice json, struct arena *arena, struct commit_record *ret, struct err *err);

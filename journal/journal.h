@@ -1,0 +1,126 @@
+/* The log between capture and sinks: topics of partitions, appended to in transactions by one fenced writer, read by many.
+ *
+ * A kind of journal is one row of journal_table.c. A handle is used by one thread (its crank); several handles of one
+ * journal may live in one process. Nothing here knows what a change is: keys, values and headers are bytes. */
+#pragma once
+
+#include <poll.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/option.h"
+#include "base/stop.h"
+#include "journal/commit_record.h"
+#include "schemas/store.h"
+
+struct journal;        /* a kind and its configuration; no connection; shared by writers and readers */
+struct journal_writer;
+struct journal_reader;
+
+struct journal_env { /* borrowed by the handles made from it */
+    const struct clock *clock;
+    const struct stop *stop; /* waits end early when it is asked for */
+};
+
+/* ---- writer ----------------------------------------------------------------------------------------------------- */
+
+/* One transaction after another:
+ *   append* -> commit (AGAIN*) -> OK: durable, readers can see it
+ * After RETRY from any function the outcome of the open transaction is unknown: close, open anew, and go on from the
+ * record that `open` returns. The first append begins the transaction. */
+
+struct topic_spec {
+    const char *name;   /* "<prefix>.<schema>.<table>", legal in the journal */
+    bool keyed;         /* keyed: spread over the configured partitions; else exactly one partition */
+    bool compacted;     /* newest record per key is kept for ever; else everything is */
+};
+
+/* Fences older writers of this pipeline and returns the newest commit record (arena) or NULL if there is none.
+ * Blocks at most `wait_ms`. RETRY/JOURNAL_UNREACHABLE; FATAL/JOURNAL_REFUSED; FATAL/JOURNAL_TOPIC: the commits topic
+ * has more than one partition, or settings that lose data (unclean leader election, min.insync.replicas below what the replication factor allows). */
+typedef enum code journal_writer_open_f(struct journal *journal, const struct journal_env *env, const char *source, int64_t wait_ms,
+                                        struct journal_writer **ret, struct arena *arena, struct commit_record **ret_last, struct err *err);
+/* Creates or checks a topic; idempotent and cached. `known_partitions` > 0: the count the pipeline has recorded (a
+ * mismatch is FATAL/JOURNAL_TOPIC). Returns a small topic number and its partition count. RETRY, FATAL as above. */
+typedef enum code journal_topic_f(struct journal_writer *w, const struct topic_spec *spec, int known_partitions, int *ret_topic, int *ret_partitions, struct err *err);
+
+struct journal_header { const char *name; struct slice value; };
+struct journal_append {
+    int topic, partition;
+    struct slice key, value;    /* data == NULL: null; copied */
+    const struct journal_header *headers;
+    int n_headers;
+};
+/* Hands a record over (taken, not durable). AGAIN: the local queue (bounded in bytes) is full, call journal_writer_poll
+ * and again. RETRY. FATAL/ROW_TOO_LARGE: names limit, size and both remedies; FATAL/JOURNAL_FENCED. */
+typedef enum code journal_append_f(struct journal_writer *w, const struct journal_append *record, struct err *err);
+/* Ends the transaction with `record` (the writer fills seq, topics, ends, full; the caller position, boundary, ts, state).
+ * AGAIN: not done within wait_ms, call again with the same arguments. OK: durable. With nothing appended it writes only
+ * the commit record. RETRY: outcome unknown. FATAL/JOURNAL_FENCED. */
+typedef enum code journal_commit_f(struct journal_writer *w, struct commit_record *record, int64_t wait_ms, struct err *err);
+/* Serves callbacks for at most wait_ms. Errors of delivery show up here or in the next call: RETRY. */
+typedef enum code journal_writer_poll_f(struct journal_writer *w, int64_t wait_ms, struct err *err);
+typedef void journal_writer_close_f(struct journal_writer *w); /* aborts what is open; at most 1 s; NULL is fine */
+
+/* ---- reader: sees only committed records ------------------------------------------------------------------------ */
+
+struct journal_record {
+    int64_t offset;
+    int64_t ts_us;
+    struct slice key, value;   /* borrowed until the next call for the same stream; data == NULL: null */
+    struct slice header;       /* the "millrace" header, empty if there is none */
+    struct slice other_key;    /* __debezium.oldkey or newkey, empty if there is none */
+};
+
+typedef enum code journal_reader_open_f(struct journal *journal, const struct journal_env *env, int64_t wait_ms, struct journal_reader **ret, struct err *err);
+/* The commits topic from `offset` (0 = the earliest there is) on. */
+typedef enum code journal_commits_seek_f(struct journal_reader *r, int64_t offset, struct err *err);
+/* Next commit record (arena) and its own offset in the commits topic. AGAIN: none yet. */
+typedef enum code journal_commits_next_f(struct journal_reader *r, struct arena *arena, struct commit_record **ret, int64_t *ret_offset, struct err *err);
+/* The newest commit record there is now, NULL if none; does not move the cursor of commits_next. Blocks at most wait_ms. */
+typedef enum code journal_commits_last_f(struct journal_reader *r, int64_t wait_ms, struct arena *arena, struct commit_record **ret, int64_t *ret_offset, struct err *err);
+/* Opens a stream of one partition at `offset`; at most `budget` bytes are fetched ahead of the reader. FATAL/JOURNAL_GAP:
+ * the offset lies before what a topic that is not compacted still holds. */
+typedef enum code journal_stream_open_f(struct journal_reader *r, const char *topic, int partition, int64_t offset, int *ret_stream, struct err *err);
+/* Next record whose offset is <= `last`. AGAIN: not fetched yet. OK with ret->offset > last: the stream has no more
+ * record up to `last` (compacted away, or transaction markers): nothing was consumed. */
+typedef enum code journal_stream_next_f(struct journal_reader *r, int stream, int64_t last, struct journal_record *ret, struct err *err);
+typedef void journal_stream_close_f(struct journal_reader *r, int stream);
+/* Blocks until some stream or the commits topic may have something, the stop, or wait_ms. */
+typedef enum code journal_reader_wait_f(struct journal_reader *r, int64_t wait_ms, struct err *err);
+typedef void journal_reader_close_f(struct journal_reader *r);
+
+/* ---- schemas inside the journal --------------------------------------------------------------------------------- */
+/* A store kept in topic <prefix>.schemas. With a writer: put() appends inside the writer's transactions; without: get only. */
+typedef enum code journal_schemas_f(struct journal *journal, const struct journal_env *env, struct journal_writer *writer_or_null, struct schema_store **ret, struct err *err);
+
+struct finding; /* cli/doctor.h */
+struct journal_ops {
+    const struct option_table *options;
+    /* `options` is the filled struct of the table; borrowed. */
+    enum code (*open)(const void *options, struct journal **ret, struct err *err);
+    void (*close)(struct journal *journal);
+    const char *(*prefix)(const struct journal *journal);  /* topic prefix */
+    size_t (*record_bytes_max)(const struct journal *journal);
+    journal_writer_open_f *writer_open;
+    journal_topic_f *topic;
+    journal_append_f *append;
+    journal_commit_f *commit;
+    journal_writer_poll_f *writer_poll;
+    journal_writer_close_f *writer_close;
+    journal_reader_open_f *reader_open;
+    journal_commits_seek_f *commits_seek;
+    journal_commits_next_f *commits_next;
+    journal_commits_last_f *commits_last;
+    journal_stream_open_f *stream_open;
+    journal_stream_next_f *stream_next;
+    journal_stream_close_f *stream_close;
+    journal_reader_wait_f *reader_wait;
+    journal_reader_close_f *reader_close;
+    journal_schemas_f *schemas;
+    /* doctor: connects, checks broker settings, rights and existing topics without changing anything. */
+    enum code (*check)(struct journal *journal, int64_t wait_ms, struct buf *findings_json, struct err *err);
+};
+
+/* First member of every implementation's structs. */
+struct journal { const struct journal_ops *ops; };

@@ -1,0 +1,43 @@
+/* A change as bytes: Confluent framing (0x00, schema id big-endian, Avro binary), Debezium envelope, written directly.
+ * The hot path: no allocation per change; the only copy is from the source's buffer into the output. */
+#pragma once
+
+#include "schemas/change.h"
+#include "schemas/store.h"
+
+struct encoder; /* one per (table version, topic) */
+
+struct encoder_identity { /* constant parts of the envelope's source block; borrowed for the encoder's life */
+    const char *connector;  /* "postgresql" */
+    const char *name;       /* topic prefix */
+    const char *database;
+};
+
+/* Makes the schemas, registers "<topic>-key" and "<topic>-value" and compiles the column writers. Blocks as schema_put
+ * does; returns its errors. `table` is copied. */
+MUST_CHECK enum code encoder_new(const struct table *table, const char *topic, const struct encoder_identity *identity,
+                                 struct schema_store *store, struct encoder **ret, struct err *err);
+void encoder_free(struct encoder *encoder);
+const struct table *encoder_table(const struct encoder *encoder); /* the copy */
+
+/* The record of one change, appended to the two bufs (cleared first by the caller).
+ *   key:   framed key; empty for a table without key (null key); for `t` on a keyed table the TruncateKey
+ *   value: framed envelope
+ * A NULL in a column that is not nullable, and a value that its kind cannot hold, return REJECT/VALUE_NOT_CARRIED with
+ * *ret_column = its index (the text names table, key, column, reason). now_us: wall clock for ts_ms. */
+MUST_CHECK enum code encoder_change(struct encoder *encoder, const struct change *change, int64_t now_us, struct buf *key,
+                                    struct buf *value, int *ret_column, struct err *err);
+/* Framed key of a row (for tombstones, the __debezium.oldkey/newkey headers). Same errors. */
+MUST_CHECK enum code encoder_key(struct encoder *encoder, const struct value *row, struct buf *key, int *ret_column, struct err *err);
+
+/* Canonical 64-bit hash of the key (xxh64-like, seed 0; specified in docs/wire-format.md): equal SQL keys hash equally
+ * where their text differs (numeric 1.0 and 1.00, float -0 and 0). 0 for tables without key. */
+uint64_t key_hash(const struct table *table, const struct value *row);
+
+/* ---- the "millrace" record header: what the envelope cannot say ------------------------------------------------- */
+#define HEADER_NAME "millrace"
+enum { HEADER_SNAPSHOT = 1, HEADER_MOVED_PARTIAL = 2, HEADER_RESTART_IDENTITY = 4, HEADER_HAS_OTHER = 8 };
+#define HEADER_BYTES_MAX 240 /* 26 + 1600/8 rounded up */
+/* version 1 byte | flags 1 byte | generation, commit, ordinal 8 bytes each, big-endian | bitmap of ABSENT columns of
+ * `after` (byte i/8, bit i%8; trailing zero bytes omitted). Returns the length written to out[HEADER_BYTES_MAX]. */
+size_t header_write(const struct change *change, char *out);
