@@ -14,11 +14,11 @@ void *arena_alloc_slow(struct arena *arena, size_t size);
 /* `size` bytes, 8-byte aligned, not zeroed, valid until arena_reset or arena_free. Aborts when memory ends. */
 static inline void *arena_alloc(struct arena *arena, size_t size)
 {
-    size = (size + 7) & ~(size_t)7;
-    if ((size_t)(arena->end - arena->next) < size) return arena_alloc_slow(arena, size);
+    size_t rounded = (size + 7) & ~(size_t)7; /* 0 where size is 0 or overflows: both go the slow way */
+    if (rounded - 1 >= (size_t)(arena->end - arena->next)) return arena_alloc_slow(arena, size);
     char *p = arena->next;
-    arena->next += size;
-    arena->used += size;
+    arena->next += rounded;
+    arena->used += rounded;
     return p;
 }
 void *arena_zalloc(struct arena *arena, size_t size);

@@ -36,8 +36,8 @@ static inline char *buf_room(struct buf *buf, size_t more) /* room for `more` by
 }
 static inline void buf_put(struct buf *buf, const void *data, size_t len)
 {
-    char *room = buf_room(buf, len);
-    if (len) memcpy(room, data, len);
+    if (!len) return;
+    memcpy(buf_room(buf, len), data, len);
     buf->len += len;
 }
 static inline void buf_putc(struct buf *buf, char c) { *buf_room(buf, 1) = c; buf->len++; }
