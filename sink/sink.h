@@ -25,6 +25,13 @@ struct sink_config {
 };
 extern const struct option_table sink_options; /* common keys of an entry of `sinks:` (beside name and the target's own key) */
 
+/* Topics left standing by this process (key mode): shared by the reopenings of one worker, owned by whoever runs it. */
+struct sink_parked {
+    char **topics;
+    size_t n;
+};
+void sink_parked_free(struct sink_parked *parked);
+
 struct sink_env {
     const struct clock *clock;
     const struct stop *stop;
@@ -36,6 +43,7 @@ struct sink_env {
     void *schemas_arg;
     const struct sink_config *config;
     int worker, workers;
+    struct sink_parked *parked;
 };
 
 struct sink;
