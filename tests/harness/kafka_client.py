@@ -1,0 +1,221 @@
+"""What tests ask a Kafka directly, by the system's librdkafka through ctypes: exact bytes for keys, values and headers, and
+read_committed to the very end of every partition, neither of which a text tool gives."""
+import ctypes as c
+from collections import namedtuple
+
+from .clock import now, wait_until
+
+Record = namedtuple("Record", "partition offset key value headers timestamp_ms")
+
+_rk = None
+_CONF_OK, _PRODUCER, _CONSUMER = 0, 0, 1
+_PARTITION_EOF, _NO_ERROR, _TOPIC_EXISTS, _UNKNOWN_TOPIC = -191, 0, 36, 3
+_BEGINNING = -2
+
+
+class _Message(c.Structure):
+    _fields_ = [("err", c.c_int), ("rkt", c.c_void_p), ("partition", c.c_int32), ("payload", c.c_void_p), ("len", c.c_size_t),
+                ("key", c.c_void_p), ("key_len", c.c_size_t), ("offset", c.c_int64), ("private", c.c_void_p)]
+
+
+class _MetaBroker(c.Structure):
+    _fields_ = [("id", c.c_int32), ("host", c.c_char_p), ("port", c.c_int)]
+
+
+class _MetaPartition(c.Structure):
+    _fields_ = [("id", c.c_int32), ("err", c.c_int), ("leader", c.c_int32), ("replica_cnt", c.c_int), ("replicas", c.c_void_p),
+                ("isr_cnt", c.c_int), ("isrs", c.c_void_p)]
+
+
+class _MetaTopic(c.Structure):
+    _fields_ = [("topic", c.c_char_p), ("partition_cnt", c.c_int), ("partitions", c.POINTER(_MetaPartition)), ("err", c.c_int)]
+
+
+class _Metadata(c.Structure):
+    _fields_ = [("broker_cnt", c.c_int), ("brokers", c.POINTER(_MetaBroker)), ("topic_cnt", c.c_int),
+                ("topics", c.POINTER(_MetaTopic)), ("orig_broker_id", c.c_int32), ("orig_broker_name", c.c_char_p)]
+
+
+def _library():
+    global _rk
+    if _rk is None:
+        _rk = c.CDLL("librdkafka.so.1")
+        pointers = ("conf_new new topic_partition_list_new topic_partition_list_add consumer_poll NewTopic_new DeleteTopic_new"
+                    " AdminOptions_new queue_new queue_poll event_CreateTopics_result event_DeleteTopics_result"
+                    " CreateTopics_result_topics DeleteTopics_result_topics").split()
+        for name in pointers:
+            getattr(_rk, "rd_kafka_" + name).restype = c.c_void_p
+        for name in ("err2str", "topic_result_error_string", "topic_result_name", "event_error_string"):
+            getattr(_rk, "rd_kafka_" + name).restype = c.c_char_p
+        _rk.rd_kafka_message_timestamp.restype = c.c_int64
+    return _rk
+
+
+def _check(error, what):
+    if error:
+        raise RuntimeError(f"{what}: {_library().rd_kafka_err2str(error).decode()}")
+
+
+class _Client:
+    """An rd_kafka_t that is destroyed at the end of its with block."""
+
+    def __init__(self, brokers, kind, **settings):
+        rk, reason = _library(), c.create_string_buffer(512)
+        conf = c.c_void_p(rk.rd_kafka_conf_new())
+        settings = {"bootstrap.servers": brokers, "log_level": "0"} | {k.replace("_", "."): v for k, v in settings.items()}
+        for key, value in settings.items():
+            if rk.rd_kafka_conf_set(conf, key.encode(), str(value).encode(), reason, c.c_size_t(512)) != _CONF_OK:
+                raise ValueError(reason.value.decode())
+        self.handle = c.c_void_p(rk.rd_kafka_new(kind, conf, reason, c.c_size_t(512)))
+        if not self.handle:
+            raise RuntimeError(reason.value.decode())
+
+    def __enter__(self):
+        return self.handle
+
+    def __exit__(self, *_):
+        _library().rd_kafka_destroy(self.handle)
+
+
+def _metadata(handle, timeout_ms):
+    """(ports of the brokers, {topic: partition count})"""
+    rk, found = _library(), c.POINTER(_Metadata)()
+    _check(rk.rd_kafka_metadata(handle, 1, None, c.byref(found), timeout_ms), "metadata")
+    try:
+        meta = found.contents
+        ports = {meta.brokers[i].port for i in range(meta.broker_cnt)}
+        names = {meta.topics[i].topic.decode(): meta.topics[i].partition_cnt for i in range(meta.topic_cnt)}
+        return ports, names
+    finally:
+        rk.rd_kafka_metadata_destroy(found)
+
+
+def broker_ports(brokers, timeout_ms=5000):
+    """The ports of the brokers the cluster reports; empty if it does not answer."""
+    with _Client(brokers, _PRODUCER) as handle:
+        try:
+            return _metadata(handle, timeout_ms)[0]
+        except RuntimeError:
+            return set()
+
+
+def topics(brokers, timeout_ms=10000):
+    """{topic: number of partitions}"""
+    with _Client(brokers, _PRODUCER) as handle:
+        return _metadata(handle, timeout_ms)[1]
+
+
+def _bytes(pointer, length):
+    return c.string_at(pointer, length) if pointer else None
+
+
+def _headers(message):
+    rk, headers, found = _library(), c.c_void_p(), {}
+    if rk.rd_kafka_message_headers(message, c.byref(headers)):
+        return found
+    name, value, size, i = c.c_char_p(), c.c_void_p(), c.c_size_t(), 0
+    while not rk.rd_kafka_header_get_all(headers, c.c_size_t(i), c.byref(name), c.byref(value), c.byref(size)):
+        found[name.value.decode()] = _bytes(value.value, size.value)
+        i += 1
+    return found
+
+
+def kafka_read(brokers, topic, isolation="read_committed", deadline_s=60):
+    """Yields every Record of a topic, up to the end of each partition as it is when the reading gets there (read_committed:
+    up to the last stable offset). Keys, values and header values are bytes, or None."""
+    rk = _library()
+    with _Client(brokers, _CONSUMER, isolation_level=isolation, enable_partition_eof="true", enable_auto_commit="false",
+                 enable_auto_offset_store="false", auto_offset_reset="error", group_id="millrace-test-read",
+                 check_crcs="true", fetch_wait_max_ms=50) as handle:
+        # A broker learns of a new topic a moment later than its creator.
+        count = wait_until(lambda: _metadata(handle, 10000)[1].get(topic), 10, f"the topic {topic} is known",
+                           ignore=(RuntimeError,))
+        wanted = c.c_void_p(rk.rd_kafka_topic_partition_list_new(count))
+        for partition in range(count):
+            entry = rk.rd_kafka_topic_partition_list_add(wanted, topic.encode(), partition)
+            # rd_kafka_topic_partition_t: char *topic; int32_t partition; int64_t offset
+            c.cast(entry + 16, c.POINTER(c.c_int64))[0] = _BEGINNING
+        _check(rk.rd_kafka_assign(handle, wanted), f"assign {topic}")
+        rk.rd_kafka_topic_partition_list_destroy(wanted)
+        rk.rd_kafka_poll_set_consumer(handle)
+        open_partitions, quiet_since = set(range(count)), now()
+        while open_partitions:
+            pointer = rk.rd_kafka_consumer_poll(handle, 200)
+            if not pointer:
+                if now() - quiet_since > deadline_s:
+                    raise TimeoutError(f"reading {topic}: nothing for {deadline_s} s, open partitions {open_partitions}")
+                continue
+            quiet_since, message = now(), c.c_void_p(pointer)
+            try:
+                m = c.cast(message, c.POINTER(_Message)).contents
+                if m.err == _PARTITION_EOF:
+                    open_partitions.discard(m.partition)
+                    continue
+                _check(m.err, f"reading {topic}[{m.partition}]")
+                if m.partition not in open_partitions:
+                    continue
+                record = Record(m.partition, m.offset, _bytes(m.key, m.key_len), _bytes(m.payload, m.len), _headers(message),
+                                rk.rd_kafka_message_timestamp(message, None))
+            finally:
+                rk.rd_kafka_message_destroy(message)
+            yield record
+        rk.rd_kafka_consumer_close(handle)
+
+
+def kafka_dump(brokers, topic, isolation="read_committed", deadline_s=60):
+    """All of a topic as a list, ordered by partition and offset."""
+    return sorted(kafka_read(brokers, topic, isolation, deadline_s), key=lambda r: (r.partition, r.offset))
+
+
+def _admin(brokers, start, result, result_topics, tolerated, what):
+    rk = _library()
+    with _Client(brokers, _PRODUCER) as handle:
+        queue = c.c_void_p(rk.rd_kafka_queue_new(handle))
+        start(handle, queue)
+        event = c.c_void_p(rk.rd_kafka_queue_poll(queue, 30000))
+        try:
+            if not event:
+                raise TimeoutError(what)
+            _check(rk.rd_kafka_event_error(event), what)
+            count = c.c_size_t()
+            found = c.cast(result_topics(c.c_void_p(result(event)), c.byref(count)), c.POINTER(c.c_void_p))
+            for i in range(count.value):
+                error = rk.rd_kafka_topic_result_error(c.c_void_p(found[i]))
+                if error not in (_NO_ERROR, tolerated):
+                    _check(error, f"{what} {rk.rd_kafka_topic_result_name(c.c_void_p(found[i])).decode()}")
+        finally:
+            if event:
+                rk.rd_kafka_event_destroy(event)
+            rk.rd_kafka_queue_destroy(queue)
+
+
+def create_topic(brokers, name, partitions=1, replication=1, config=None):
+    """Creates a topic; one that exists is an error."""
+    rk = _library()
+
+    def start(handle, queue):
+        topic = c.c_void_p(rk.rd_kafka_NewTopic_new(name.encode(), partitions, replication, None, c.c_size_t(0)))
+        for key, value in (config or {}).items():
+            rk.rd_kafka_NewTopic_set_config(topic, key.encode(), str(value).encode())
+        rk.rd_kafka_CreateTopics(handle, (c.c_void_p * 1)(topic), c.c_size_t(1), None, queue)
+        rk.rd_kafka_NewTopic_destroy(topic)
+
+    _admin(brokers, start, rk.rd_kafka_event_CreateTopics_result, rk.rd_kafka_CreateTopics_result_topics, _NO_ERROR,
+           f"create topic {name}")
+    wait_until(lambda: topics(brokers).get(name) == partitions, 10, f"the topic {name} is known", ignore=(RuntimeError,))
+
+
+def delete_topics(brokers, names):
+    """Deletes topics; those that do not exist are passed over."""
+    rk, names = _library(), list(names)
+    if not names:
+        return
+
+    def start(handle, queue):
+        array = (c.c_void_p * len(names))(*[rk.rd_kafka_DeleteTopic_new(name.encode()) for name in names])
+        rk.rd_kafka_DeleteTopics(handle, array, c.c_size_t(len(names)), None, queue)
+        for entry in array:
+            rk.rd_kafka_DeleteTopic_destroy(c.c_void_p(entry))
+
+    _admin(brokers, start, rk.rd_kafka_event_DeleteTopics_result, rk.rd_kafka_DeleteTopics_result_topics, _UNKNOWN_TOPIC,
+           "delete topics")
