@@ -1,0 +1,122 @@
+/* Numbers, booleans and points. */
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "sink/postgres/values_print.h"
+
+/* ---- booleans and integers ---- */
+
+const char *pg_print_bool(const struct column *column, const struct value *value, struct buf *out) {
+    (void)column;
+    assert(value->tag == VALUE_INT);
+    buf_putc(out, value->i ? 't' : 'f');
+    return NULL;
+}
+
+const char *pg_print_bit(const struct column *column, const struct value *value, struct buf *out) {
+    (void)column;
+    assert(value->tag == VALUE_INT);
+    buf_putc(out, value->i ? '1' : '0');
+    return NULL;
+}
+
+static void put_int(struct buf *out, int64_t i) {
+    char digits[20], *end = digits + sizeof digits, *p = end;
+    uint64_t n = i < 0 ? 0 - (uint64_t)i : (uint64_t)i;
+    do
+        *--p = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    if (i < 0)
+        *--p = '-';
+    buf_put(out, p, (size_t)(end - p));
+}
+
+const char *pg_print_int(const struct column *column, const struct value *value, struct buf *out) {
+    (void)column;
+    assert(value->tag == VALUE_INT);
+    put_int(out, value->i);
+    return NULL;
+}
+
+/* ---- floats ---- */
+
+/* Whole numbers that a float of either size holds digit by digit; -0 is not among them. */
+static bool put_whole(struct buf *out, double d, double limit) {
+    if (!(fabs(d) < limit) || d != trunc(d) || (d == 0 && signbit(d)))
+        return false;
+    put_int(out, (int64_t)d);
+    return true;
+}
+
+static bool put_special(struct buf *out, double d) {
+    if (isfinite(d))
+        return false;
+    buf_puts(out, isnan(d) ? "NaN" : d > 0 ? "Infinity" : "-Infinity");
+    return true;
+}
+
+/* The process's locale may have printed another sign for the point. */
+static void put_float_text(struct buf *out, const char *text) {
+    bool point = false;
+    for (const char *p = text; *p; p++) {
+        bool known = (*p >= '0' && *p <= '9') || *p == '-' || *p == '+' || *p == 'e';
+        if (known || !point)
+            buf_putc(out, known ? *p : '.');
+        point = point || !known;
+    }
+}
+
+/* The fewest digits that read back as the same number. */
+static void put_double(struct buf *out, double d) {
+    char text[40];
+    if (put_special(out, d) || put_whole(out, d, 1e15))
+        return;
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, d);
+        if (digits == 17 || strtod(text, NULL) == d)
+            break;
+    }
+    put_float_text(out, text);
+}
+
+static void put_float(struct buf *out, float x) {
+    char text[40];
+    if (put_special(out, (double)x) || put_whole(out, (double)x, 1e6))
+        return;
+    for (int digits = 6; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)x);
+        if (digits == 9 || strtof(text, NULL) == x)
+            break;
+    }
+    put_float_text(out, text);
+}
+
+const char *pg_print_float64(const struct column *column, const struct value *value, struct buf *out) {
+    (void)column;
+    assert(value->tag == VALUE_FLOAT);
+    put_double(out, value->d);
+    return NULL;
+}
+
+const char *pg_print_float32(const struct column *column, const struct value *value, struct buf *out) {
+    (void)column;
+    assert(value->tag == VALUE_FLOAT);
+    float x = (float)value->d;
+    if ((double)x != value->d && !isnan(value->d))
+        return "not a float of 32 bits";
+    put_float(out, x);
+    return NULL;
+}
+
+/* (x,y) */
+const char *pg_print_point(const struct column *column, const struct value *value, struct buf *out) {
+    (void)column;
+    assert(value->tag == VALUE_POINT);
+    buf_putc(out, '(');
+    put_double(out, value->xy[0]);
+    buf_putc(out, ',');
+    put_double(out, value->xy[1]);
+    buf_putc(out, ')');
+    return NULL;
+}
