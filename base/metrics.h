@@ -14,5 +14,5 @@ struct metric *metric_get(enum metric_type type, const char *name, const char *h
 void metric_add(struct metric *m, double v);      /* counter, gauge */
 void metric_set(struct metric *m, double v);      /* gauge */
 void metric_observe(struct metric *m, double v);  /* histogram: fixed exponential buckets 0.0005 .. 300 (seconds) */
-double metric_value(const struct metric *m);
+double metric_value(const struct metric *m);     /* histogram: how many observations */
 void metrics_print(struct buf *out);              /* Prometheus text format 0.0.4 */

@@ -32,7 +32,7 @@ struct option {
     size_t offset;        /* offsetof in the room's struct */
     const char *fallback; /* default as it would be written in YAML; NULL = none */
     bool required;
-    int64_t min, max;           /* OPT_INT, OPT_BYTES, OPT_DURATION; both 0 = any >= 0 */
+    int64_t min, max;           /* OPT_INT, OPT_BYTES, OPT_DURATION; both 0 = any >= 0; max 0 = no upper end */
     const char *const *choices; /* OPT_ENUM: NULL-terminated */
     const char *help;           /* one or two sentences, unit included */
 };
@@ -50,3 +50,16 @@ struct config_node; /* base/config.h */
  * to the arena. FATAL/ERR_CONFIG with "file:line: ..." and a suggestion for an unknown key. */
 MUST_CHECK enum code option_fill(const struct option_table *table, const struct config_node *map, void *into,
                                  struct arena *arena, struct err *err);
+
+/* "64MB" => 67108864: B, kB, MB, GB, TB (1024 each, as PostgreSQL counts; KiB, MiB.. are the same). False: not a size,
+ * or too large. */
+MUST_CHECK bool option_parse_bytes(const char *text, int64_t *ret);
+/* "10s" => 10000: ms, s, m or min, h, d, w; a plain 0 needs no unit. False: not a duration, or too large. */
+MUST_CHECK bool option_parse_duration(const char *text, int64_t *ret_ms);
+
+/* "1 to 65535", "at least 100ms", "one of key, transaction"; nothing where every value is right. */
+void option_print_range(const struct option *option, struct buf *out);
+/* The table as a section of the configuration reference: heading, summary, one row per option. */
+void option_print_markdown(const struct option_table *table, struct buf *out);
+/* The table as text for a terminal, at most 79 columns wide. */
+void option_print_help(const struct option_table *table, struct buf *out);
