@@ -5,7 +5,7 @@
 
 #define DAY_US        INT64_C(86400000000)
 #define DATE_MIN      INT64_C(-2440588)   /* 4714-11-24 BC */
-#define DATE_MAX      INT64_C(2145031948) /* 5874897-12-31 */
+#define DATE_MAX      INT64_C(2145042905) /* 5874897-12-31 */
 #define TIMESTAMP_MIN (DATE_MIN * DAY_US)
 
 enum { CHARS_MAX = 48 };
