@@ -1,10 +1,12 @@
 /* The commit record: the last word of every journal transaction, and the table of contents of the journal.
  *
  * JSON, one per transaction, in the one-partition topic <prefix>.commits, key = source name:
- *   {"v":1,"seq":41,"position":[1,23873408,10],"boundary":true,"full":false,"ts_us":...,"state":"...",
+ *   {"v":1,"seq":41,"position":[1,23873408,10],"boundary":true,"full":false,"ts_us":...,"writer":"...","state":"...",
  *    "ends":{"shop.public.t":{"n":4,"k":"k","p":{"0":122,"3":57}}}}
  *
- * `ends` tells, for each partition this transaction touched, the offset of its last record (n: the topic's partition count).
+ * `ends` tells, for each partition this transaction touched, the offset of its last record (n: the topic's partition
+ * count; k: "k" = compacted, keeps the newest record per key, "h" = keeps the whole history). `writer` is the process
+ * that wrote it, a random name: how a capture agent tells that a newer one has taken over.
  * A `full` record tells them for every partition of every topic that ever got one, so that a reader that lost older records
  * can begin there. A reader that has applied record `seq` may go on with `seq`+1, or jump to any later full one. */
 #pragma once
@@ -31,13 +33,18 @@ struct commit_record {
     bool boundary;            /* the position is a source commit boundary (or the end of a snapshot) */
     bool full;
     int64_t ts_us;            /* wall clock of capture */
-    const char *state;        /* the source's own words (source_mark), opaque here */
+    const char *writer;       /* random name of the process that wrote it; NULL = not told. Filled by the journal writer */
+    const char *state;        /* the source's own words (source_mark), UTF-8, opaque here */
     struct commit_topic *topics;
     int n_topics;
-    struct partition_end *ends;
+    struct partition_end *ends; /* in ascending order of topic */
     int n_ends;
 };
 
+/* A record is never larger than this, in bytes of JSON; what is larger is not read. */
+#define COMMIT_RECORD_BYTES_MAX (8 << 20)
+
+/* Appends the JSON to `out`. Numbers must not be larger than INT64_MAX. */
 void commit_record_write(const struct commit_record *record, struct buf *out);
 /* Strings and arrays live in the arena. REJECT/JOURNAL_CORRUPT. */
 MUST_CHECK enum code commit_record_read(struct slice json, struct arena *arena, struct commit_record *ret, struct err *err);

@@ -40,7 +40,7 @@ struct topic_spec {
  * has more than one partition, or settings that lose data (unclean leader election, min.insync.replicas below what the replication factor allows). */
 typedef enum code journal_writer_open_f(struct journal *journal, const struct journal_env *env, const char *source, int64_t wait_ms,
                                         struct journal_writer **ret, struct arena *arena, struct commit_record **ret_last, struct err *err);
-/* Creates or checks a topic; idempotent and cached. `known_partitions` > 0: the count the pipeline has recorded (a
+/* Creates or checks a topic (at most 30 s); idempotent and cached. `known_partitions` > 0: the count the pipeline has recorded (a
  * mismatch is FATAL/JOURNAL_TOPIC). Returns a small topic number and its partition count. RETRY, FATAL as above. */
 typedef enum code journal_topic_f(struct journal_writer *w, const struct topic_spec *spec, int known_partitions, int *ret_topic, int *ret_partitions, struct err *err);
 
@@ -83,7 +83,8 @@ typedef enum code journal_commits_last_f(struct journal_reader *r, int64_t wait_
  * the offset lies before what a topic that is not compacted still holds. */
 typedef enum code journal_stream_open_f(struct journal_reader *r, const char *topic, int partition, int64_t offset, int *ret_stream, struct err *err);
 /* Next record whose offset is <= `last`. AGAIN: not fetched yet. OK with ret->offset > last: the stream has no more
- * record up to `last` (compacted away, or transaction markers): nothing was consumed. */
+ * record up to `last` (compacted away, or transaction markers): nothing was consumed. RETRY: the topic is gone, the
+ * broker does not answer. FATAL/JOURNAL_GAP: records were deleted while the stream was open. */
 typedef enum code journal_stream_next_f(struct journal_reader *r, int stream, int64_t last, struct journal_record *ret, struct err *err);
 typedef void journal_stream_close_f(struct journal_reader *r, int stream);
 /* Blocks until some stream or the commits topic may have something, the stop, or wait_ms. */
@@ -91,7 +92,9 @@ typedef enum code journal_reader_wait_f(struct journal_reader *r, int64_t wait_m
 typedef void journal_reader_close_f(struct journal_reader *r);
 
 /* ---- schemas inside the journal --------------------------------------------------------------------------------- */
-/* A store kept in topic <prefix>.schemas. With a writer: put() appends inside the writer's transactions; without: get only. */
+/* A store kept in topic <prefix>.schemas. With a writer: put() appends inside the writer's transactions; without: get
+ * only. A store with a writer lives no longer than the writer, and the ids it gave away in a transaction that did not
+ * commit are gone with it: after opening the writer anew make a new store, and put() every schema again. */
 typedef enum code journal_schemas_f(struct journal *journal, const struct journal_env *env, struct journal_writer *writer_or_null, struct schema_store **ret, struct err *err);
 
 struct finding; /* cli/doctor.h */

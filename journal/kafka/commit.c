@@ -1,0 +1,148 @@
+/* Ending a transaction: data acknowledged, then the commit record, then EndTxn. Every step can be left
+ * (AGAIN) and taken up again. The record is the last message: what a reader finds behind it was all written
+ * before it. */
+#include "journal/kafka/writer.h"
+
+#include <assert.h>
+
+#define SLICE_MS 100
+
+/* Waits until every record sent is acknowledged. flush makes the library send at once, whatever linger.ms
+ * says. */
+static enum code flush(struct kafka_writer *w, int64_t deadline_us, struct err *err) {
+    for (;;) {
+        if (w->acknowledged < w->sent)
+            rd_kafka_flush(w->h.rk, kafka_left_ms(w->h.env, deadline_us, SLICE_MS));
+        enum code code = kafka_writer_check(w, err);
+        if (code != OK)
+            return code;
+        if (w->acknowledged == w->sent)
+            return OK;
+        if (kafka_over(w->h.env, deadline_us))
+            return AGAIN;
+    }
+}
+
+/* A full record first, then whenever the deltas since the last one weigh more than it, and when the pipeline
+ * is idle. */
+static bool full_due(const struct kafka_writer *w) {
+    return w->full_bytes == 0 || w->delta_bytes > w->full_bytes || w->ends.n_touched == 0;
+}
+
+static void fill(struct kafka_writer *w, const struct commit_record *record, bool full) {
+    w->told = *record;
+    w->told.seq = w->seq + 1;
+    w->told.full = full;
+    w->told.writer = kafka_process_name();
+    kafka_ends_fill(&w->ends, full, &w->told);
+    buf_clear(&w->json);
+    commit_record_write(&w->told, &w->json);
+}
+
+static enum code tell(struct kafka_writer *w, const struct commit_record *record, struct err *err) {
+    const struct kafka_topic *t = &w->ends.topics[w->commits];
+    fill(w, record, full_due(w));
+    struct journal_append a = {
+        .topic = w->commits,
+        .key = slice_of(w->source),
+        .value = buf_slice(&w->json),
+    };
+    if (w->json.len > COMMIT_RECORD_BYTES_MAX)
+        return kafka_fail(
+            w,
+            err_set(err, FATAL, ERR_JOURNAL_TOPIC,
+                    "the commit record of this pipeline would have %zu bytes, more than 8 MB: use fewer "
+                    "tables or partitions per topic_prefix",
+                    w->json.len),
+            err);
+    enum code code = kafka_begin(w, err);
+    if (code != OK)
+        return code;
+    enum writer_step step = w->step;
+    w->step = WRITER_FILLING; /* it is an append like any other */
+    code = kafka_append((struct journal_writer *)w, &a, err);
+    w->step = step;
+    if (code != FATAL)
+        return code;
+    return kafka_fail(w,
+                      err_set(err, FATAL, ERR_JOURNAL_TOPIC,
+                              "topic '%s' takes records of at most %zu bytes, a commit record has %zu; mend: "
+                              "kafka-configs --alter --topic %s --add-config max.message.bytes=8454144",
+                              t->name, t->bytes_max, w->json.len, t->name),
+                      err);
+}
+
+static enum code end(struct kafka_writer *w, int64_t deadline_us, struct err *err) {
+    if (!w->transactional)
+        return OK;
+    for (;;) {
+        int left = kafka_left_ms(w->h.env, deadline_us, SLICE_MS);
+        rd_kafka_error_t *error = rd_kafka_commit_transaction(w->h.rk, left);
+        if (!error)
+            return OK;
+        enum code code = kafka_transaction_error(w, error, "commit the transaction", err);
+        if (code != AGAIN)
+            return code;
+        if (kafka_over(w->h.env, deadline_us))
+            return AGAIN;
+    }
+}
+
+static void ended(struct kafka_writer *w, struct commit_record *record) {
+    record->seq = w->told.seq;
+    record->full = w->told.full;
+    record->writer = w->told.writer;
+    record->topics = w->told.topics;
+    record->n_topics = w->told.n_topics;
+    record->ends = w->told.ends;
+    record->n_ends = w->told.n_ends;
+
+    w->seq = w->told.seq;
+    if (w->told.full) {
+        w->full_bytes = w->json.len;
+        w->delta_bytes = 0;
+    } else {
+        w->delta_bytes += w->json.len;
+    }
+    kafka_process_note(w->pipeline, w->seq);
+    kafka_ends_forget_touched(&w->ends);
+    w->sent = w->acknowledged = 0;
+    w->begun = false;
+    w->step = WRITER_IDLE;
+}
+
+/* Pending for as long as the brokers keep a transaction: it is aborted by now. */
+static enum code check_pending(struct kafka_writer *w, enum code code, struct err *err) {
+    int64_t pending_us = clock_mono(w->h.env->clock) - w->commit_began_us;
+    if (code != AGAIN || pending_us < w->h.journal->options->transaction_timeout_ms * 1000)
+        return code;
+    return kafka_fail(w, kafka_timeout(&w->h, "commit a transaction", err), err);
+}
+
+enum code kafka_commit(struct journal_writer *jw, struct commit_record *record, int64_t wait_ms,
+                       struct err *err) {
+    struct kafka_writer *w = kafka_writer_of(jw);
+    int64_t deadline_us = kafka_deadline(w->h.env, wait_ms);
+    enum code code = kafka_writer_check(w, err);
+    if (w->step <= WRITER_FILLING) {
+        w->step = WRITER_FLUSHING;
+        w->commit_began_us = clock_mono(w->h.env->clock);
+    }
+    if (code == OK && w->step == WRITER_FLUSHING) {
+        code = flush(w, deadline_us, err);
+        if (code == OK)
+            code = tell(w, record, err);
+        if (code == OK)
+            w->step = WRITER_TELLING;
+    }
+    if (code == OK && w->step == WRITER_TELLING) {
+        code = flush(w, deadline_us, err);
+        if (code == OK)
+            w->step = WRITER_ENDING;
+    }
+    if (code == OK && w->step == WRITER_ENDING)
+        code = end(w, deadline_us, err);
+    if (code == OK)
+        ended(w, record);
+    return check_pending(w, code, err);
+}

@@ -1,0 +1,149 @@
+#include "journal/kafka/ends.h"
+
+#include <assert.h>
+
+static void topic_free(struct kafka_topic *t) {
+    if (t->rkt)
+        rd_kafka_topic_destroy(t->rkt);
+    free(t->name);
+    free(t->ends);
+    free(t->touched);
+}
+
+void kafka_ends_reset(struct kafka_ends *e) {
+    for (int i = 0; i < e->n; i++)
+        topic_free(&e->topics[i]);
+    e->n = 0;
+    e->n_touched = 0;
+}
+
+void kafka_ends_free(struct kafka_ends *e) {
+    kafka_ends_reset(e);
+    free(e->topics);
+    free(e->touched);
+    free(e->out_topics);
+    free(e->out_ends);
+    *e = (struct kafka_ends){0};
+}
+
+int kafka_ends_find(const struct kafka_ends *e, const char *name) {
+    for (int i = 0; i < e->n; i++)
+        if (strcmp(e->topics[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+int kafka_ends_add(struct kafka_ends *e, const char *name, int partitions, bool compacted) {
+    assert(partitions > 0);
+    if (e->n == e->cap) {
+        e->cap = e->cap ? e->cap * 2 : 16;
+        e->topics = xrealloc(e->topics, (size_t)e->cap * sizeof *e->topics);
+    }
+    struct kafka_topic *t = &e->topics[e->n];
+    *t = (struct kafka_topic){.name = xstrdup(name), .partitions = partitions, .compacted = compacted};
+    t->ends = xcalloc((size_t)partitions, sizeof *t->ends);
+    t->touched = xcalloc((size_t)partitions, sizeof *t->touched);
+    for (int p = 0; p < partitions; p++)
+        t->ends[p] = -1;
+    return e->n++;
+}
+
+void kafka_ends_note(struct kafka_ends *e, int topic, int partition, int64_t offset) {
+    struct kafka_topic *t = &e->topics[topic];
+    assert(partition >= 0 && partition < t->partitions);
+    if (offset > t->ends[partition])
+        t->ends[partition] = offset;
+    if (t->internal || t->touched[partition])
+        return;
+    t->touched[partition] = true;
+    if (e->n_touched == e->cap_touched) {
+        e->cap_touched = e->cap_touched ? e->cap_touched * 2 : 64;
+        e->touched = xrealloc(e->touched, e->cap_touched * sizeof *e->touched);
+    }
+    e->touched[e->n_touched].topic = topic;
+    e->touched[e->n_touched++].partition = partition;
+}
+
+void kafka_ends_forget_touched(struct kafka_ends *e) {
+    for (size_t i = 0; i < e->n_touched; i++)
+        e->topics[e->touched[i].topic].touched[e->touched[i].partition] = false;
+    e->n_touched = 0;
+}
+
+enum code kafka_ends_apply(struct kafka_ends *e, const struct commit_record *r, struct err *err) {
+    CLEANUP_FREE int *index = xcalloc((size_t)r->n_topics + 1, sizeof *index);
+    for (int i = 0; i < r->n_topics; i++) {
+        const struct commit_topic *t = &r->topics[i];
+        index[i] = kafka_ends_find(e, t->name);
+        if (index[i] < 0) {
+            index[i] = kafka_ends_add(e, t->name, t->partitions, t->compacted);
+        } else if (e->topics[index[i]].partitions != t->partitions) {
+            return err_set(err, FATAL, ERR_JOURNAL_CORRUPT,
+                           "commit records disagree about the partitions of topic '%s': %d and %d", t->name,
+                           e->topics[index[i]].partitions, t->partitions);
+        }
+    }
+    for (int i = 0; i < r->n_ends; i++) {
+        struct kafka_topic *t = &e->topics[index[r->ends[i].topic]];
+        if (r->ends[i].offset > t->ends[r->ends[i].partition])
+            t->ends[r->ends[i].partition] = r->ends[i].offset;
+    }
+    return OK;
+}
+
+static bool wanted(const struct kafka_topic *t, int partition, bool full) {
+    return full ? t->ends[partition] >= 0 : t->touched[partition];
+}
+
+/* A topic is told when it has a partition to tell. */
+static int fill_topic(const struct kafka_topic *t, bool full, int index, struct partition_end *out) {
+    int n = 0;
+    for (int p = 0; p < t->partitions; p++)
+        if (wanted(t, p, full))
+            out[n++] = (struct partition_end){.topic = index, .partition = p, .offset = t->ends[p]};
+    return n;
+}
+
+static int by_topic(const void *a, const void *b) {
+    const int *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* Indexes of the topics to look at, each once, in ascending order. */
+static int *candidates(const struct kafka_ends *e, bool full, int *ret_n) {
+    int n = full ? e->n : (int)e->n_touched;
+    int *list = xcalloc((size_t)n + 1, sizeof *list);
+    for (int i = 0; i < n; i++)
+        list[i] = full ? i : e->touched[i].topic;
+    if (!full) {
+        int kept = 0;
+        qsort(list, (size_t)n, sizeof *list, by_topic);
+        for (int i = 0; i < n; i++)
+            if (!kept || list[kept - 1] != list[i])
+                list[kept++] = list[i];
+        n = kept;
+    }
+    *ret_n = n;
+    return list;
+}
+
+void kafka_ends_fill(struct kafka_ends *e, bool full, struct commit_record *r) {
+    int n;
+    size_t room = 1;
+    CLEANUP_FREE int *list = candidates(e, full, &n);
+    for (int i = 0; i < n; i++)
+        room += (size_t)e->topics[list[i]].partitions;
+    e->out_topics = xrealloc(e->out_topics, ((size_t)n + 1) * sizeof *e->out_topics);
+    e->out_ends = xrealloc(e->out_ends, room * sizeof *e->out_ends);
+    r->topics = e->out_topics;
+    r->ends = e->out_ends;
+    r->n_topics = r->n_ends = 0;
+    for (int i = 0; i < n; i++) {
+        const struct kafka_topic *t = &e->topics[list[i]];
+        int told = t->internal ? 0 : fill_topic(t, full, r->n_topics, e->out_ends + r->n_ends);
+        if (!told)
+            continue;
+        e->out_topics[r->n_topics++] = (struct commit_topic){t->name, t->partitions, t->compacted};
+        r->n_ends += told;
+    }
+}

@@ -1,0 +1,46 @@
+/* The last offset of every partition of the pipeline, and which of them the open transaction moved.
+ *
+ *   last full record      deltas since             now
+ *   |--- ends of all ---|- touched -|- touched -|- touched ... -> next record: delta, or full again */
+#pragma once
+
+#include "journal/kafka/kafka.h"
+
+struct kafka_topic {
+    char *name;
+    int partitions;
+    bool compacted;
+    bool internal;         /* not part of any `ends`: commit records, schemas */
+    bool open;             /* checked; may be appended to */
+    size_t bytes_max;      /* max.message.bytes */
+    rd_kafka_topic_t *rkt; /* while open */
+    int64_t *ends;         /* per partition, -1 = nothing yet */
+    bool *touched;
+};
+
+struct kafka_ends {
+    struct kafka_topic *topics;
+    int n, cap;
+    struct {
+        int topic, partition;
+    } * touched; /* by the open transaction */
+    size_t n_touched, cap_touched;
+    /* The arrays behind the record that was filled last. */
+    struct commit_topic *out_topics;
+    struct partition_end *out_ends;
+};
+
+void kafka_ends_free(struct kafka_ends *e);
+/* Index of the topic, or -1. */
+int kafka_ends_find(const struct kafka_ends *e, const char *name);
+int kafka_ends_add(struct kafka_ends *e, const char *name, int partitions, bool compacted);
+/* A record of the open transaction is at `offset`. */
+void kafka_ends_note(struct kafka_ends *e, int topic, int partition, int64_t offset);
+void kafka_ends_forget_touched(struct kafka_ends *e);
+/* Forgets everything. */
+void kafka_ends_reset(struct kafka_ends *e);
+/* Takes over what a commit record says. FATAL/JOURNAL_CORRUPT if it contradicts what is known. */
+MUST_CHECK enum code kafka_ends_apply(struct kafka_ends *e, const struct commit_record *record,
+                                      struct err *err);
+/* Fills topics and ends of the record: all, or those touched. The arrays live until the next call. */
+void kafka_ends_fill(struct kafka_ends *e, bool full, struct commit_record *record);

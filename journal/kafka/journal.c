@@ -1,0 +1,39 @@
+/* The row of journal_table.c. */
+#include "journal/journal_table.h"
+#include "journal/kafka/check.h"
+#include "journal/kafka/reader.h"
+#include "journal/kafka/schemas.h"
+#include "journal/kafka/writer.h"
+
+static const char *prefix(const struct journal *journal) {
+    return ((const struct kafka_journal *)journal)->options->topic_prefix;
+}
+
+static size_t record_bytes_max(const struct journal *journal) {
+    return ((const struct kafka_journal *)journal)->record_bytes_max;
+}
+
+const struct journal_ops kafka_journal = {
+    .options = &kafka_option_table,
+    .open = kafka_journal_open,
+    .close = kafka_journal_close,
+    .prefix = prefix,
+    .record_bytes_max = record_bytes_max,
+    .writer_open = kafka_writer_open,
+    .topic = kafka_topic,
+    .append = kafka_append,
+    .commit = kafka_commit,
+    .writer_poll = kafka_writer_poll,
+    .writer_close = kafka_writer_close,
+    .reader_open = kafka_reader_open,
+    .commits_seek = kafka_commits_seek,
+    .commits_next = kafka_commits_next,
+    .commits_last = kafka_commits_last,
+    .stream_open = kafka_stream_open,
+    .stream_next = kafka_stream_next,
+    .stream_close = kafka_stream_close,
+    .reader_wait = kafka_reader_wait,
+    .reader_close = kafka_reader_close,
+    .schemas = kafka_schemas,
+    .check = kafka_check,
+};

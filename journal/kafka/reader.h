@@ -1,0 +1,45 @@
+/* The reader: librdkafka's simple consumer, one queue per partition, no groups. Offsets live in the replica.
+ *
+ * Batches are taken from a partition's queue without ever pausing it: librdkafka 2.0.2 skips records when
+ * both are used. */
+#pragma once
+
+#include "journal/kafka/kafka.h"
+
+#define STREAM_BATCH 500
+
+struct kafka_stream {
+    char *topic;
+    int partition;
+    rd_kafka_topic_t *rkt;
+    rd_kafka_queue_t *queue;
+    rd_kafka_message_t *messages[STREAM_BATCH];
+    int next, n;
+    rd_kafka_message_t *lent; /* handed to the caller, freed by the next call */
+    int64_t eof;              /* the stream was read up to here and there was no more; -1 = not known */
+};
+
+struct kafka_reader {
+    struct kafka_handle h;         /* first: the callbacks get its address */
+    int wake;                      /* eventfd: some queue was empty and has something now */
+    struct kafka_stream **streams; /* NULL where closed */
+    int n, cap;
+    struct kafka_stream *commits; /* NULL: not begun */
+    int64_t commits_next;         /* offset to begin at */
+    int64_t commits_retry_us;     /* the topic does not exist yet: look again then */
+    struct kafka_handle tail;     /* for commits_last, opened when first needed */
+};
+
+static inline struct kafka_reader *kafka_reader_of(struct journal_reader *r) {
+    return (struct kafka_reader *)r;
+}
+
+journal_reader_open_f kafka_reader_open;
+journal_commits_seek_f kafka_commits_seek;
+journal_commits_next_f kafka_commits_next;
+journal_commits_last_f kafka_commits_last;
+journal_stream_open_f kafka_stream_open;
+journal_stream_next_f kafka_stream_next;
+journal_stream_close_f kafka_stream_close;
+journal_reader_wait_f kafka_reader_wait;
+journal_reader_close_f kafka_reader_close;

@@ -1,0 +1,68 @@
+/* The writer: one transactional producer, one transaction after another.
+ *
+ *   IDLE --append--> FILLING --commit--> FLUSHING --all acknowledged--> TELLING --record acknowledged-->
+ * ENDING --> IDLE (data)                         (commit record)                  (EndTxn)
+ *
+ * Files: open.c (fence, last record, ends), writer.c (append, deliveries), commit.c (the arrows from FILLING
+ * on). */
+#pragma once
+
+#include "journal/kafka/ends.h"
+#include "journal/kafka/topics.h"
+
+enum writer_step { WRITER_IDLE, WRITER_FILLING, WRITER_FLUSHING, WRITER_TELLING, WRITER_ENDING };
+
+struct kafka_writer {
+    struct kafka_handle h; /* first: the delivery callback gets its address */
+    char *source;
+    char *pipeline; /* prefix and source: key of what this process knows of the pipeline */
+    bool transactional;
+    enum writer_step step;
+    bool begun; /* a Kafka transaction is open */
+
+    struct kafka_directory directory;
+    struct kafka_ends ends;
+    int commits; /* number of the commits topic */
+
+    uint64_t sent, acknowledged; /* records of this transaction */
+    size_t queued_bytes;         /* taken and not acknowledged */
+    struct err failed;           /* .code != OK: the handle is of no more use */
+
+    uint64_t seq;              /* of the last commit */
+    struct commit_record told; /* the record under way */
+    struct buf json;
+    size_t full_bytes;  /* size of the last full record, 0 = none yet by this writer */
+    size_t delta_bytes; /* of all records since */
+    int64_t commit_began_us;
+};
+
+static inline struct kafka_writer *kafka_writer_of(struct journal_writer *w) {
+    return (struct kafka_writer *)w;
+}
+
+/* The random name of this process, as it stands in its commit records. @threads any */
+const char *kafka_process_name(void);
+/* The last commit of `pipeline` that this process made, 0 = none. @threads any */
+uint64_t kafka_process_seq(const char *pipeline);
+void kafka_process_note(const char *pipeline, uint64_t seq);
+
+kafka_delivered_f kafka_delivered;
+/* Keeps the error for every later call and returns it. FATAL from here on as well. */
+enum code kafka_fail(struct kafka_writer *w, enum code code, struct err *err);
+/* What the callbacks heard, or what failed before. */
+MUST_CHECK enum code kafka_writer_check(struct kafka_writer *w, struct err *err);
+/* Begins the transaction if none is open. */
+MUST_CHECK enum code kafka_begin(struct kafka_writer *w, struct err *err);
+/* Maps and consumes an error object of the transaction calls; AGAIN if the same call may be made again. */
+MUST_CHECK enum code kafka_transaction_error(struct kafka_writer *w, rd_kafka_error_t *error,
+                                             const char *doing, struct err *err);
+/* Number of an internal topic (one partition, compacted), made if it is missing. */
+MUST_CHECK enum code kafka_internal_topic(struct kafka_writer *w, const char *name, int64_t deadline_us,
+                                          int *ret_topic, struct err *err);
+
+journal_writer_open_f kafka_writer_open;
+journal_topic_f kafka_topic;
+journal_append_f kafka_append;
+journal_commit_f kafka_commit;
+journal_writer_poll_f kafka_writer_poll;
+journal_writer_close_f kafka_writer_close;
