@@ -495,17 +495,17 @@ static void fields_compile(struct compiler *k, const struct shape *record, const
         const struct slot_name *known = names;
         while (known->name && strcmp(known->name, record->names[i]) != 0) known++;
         const struct shape *value = without_null(record->items[i], &field->null_at);
-        field->shape = record->items[i];
-        field->slot = value && slot_fits(known->slot, value) ? known->slot : SLOT_SKIP;
+        if (!value) field->null_at = -1;
+        field->value = value ? value : record->items[i];
+        field->slot = slot_fits(known->slot, field->value) ? known->slot : SLOT_SKIP;
     }
 }
 
 /* The record behind a field of the envelope, NULL if it has none. */
 static const struct shape *slot_record(const struct plan_fields *fields, enum slot slot)
 {
-    int null_at;
     for (int i = 0; i < fields->n; i++)
-        if (fields->fields[i].slot == slot) return without_null(fields->fields[i].shape, &null_at);
+        if (fields->fields[i].slot == slot) return fields->fields[i].value;
     return NULL;
 }
 

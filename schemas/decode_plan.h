@@ -32,8 +32,8 @@ struct plan_column {
 enum slot { SLOT_SKIP, SLOT_BEFORE, SLOT_AFTER, SLOT_SOURCE, SLOT_OP, SLOT_TS_US, SLOT_TS_MS, SLOT_XID, SLOT_LSN };
 struct plan_field {
     enum slot slot;
-    int null_at;
-    const struct shape *shape;
+    int null_at;               /* as in plan_column; -1 too for any other union, which then is `value` */
+    const struct shape *value; /* without the union */
 };
 struct plan_fields {
     struct plan_field *fields;
