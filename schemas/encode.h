@@ -13,8 +13,9 @@ struct encoder_identity { /* constant parts of the envelope's source block; borr
     const char *database;
 };
 
-/* Makes the schemas, registers "<topic>-key" and "<topic>-value" and compiles the column writers. Blocks as schema_put
- * does; returns its errors. `table` is copied. */
+/* Makes the schemas, registers "<topic>-value" and, if the table has a key, "<topic>-key" and "millrace.TruncateKey" (one
+ * subject for all topics: under "<topic>-key" it would break that subject's compatibility). Blocks as schema_put does;
+ * returns its errors. `table` is copied. */
 MUST_CHECK enum code encoder_new(const struct table *table, const char *topic, const struct encoder_identity *identity,
                                  struct schema_store *store, struct encoder **ret, struct err *err);
 void encoder_free(struct encoder *encoder);
@@ -30,7 +31,7 @@ MUST_CHECK enum code encoder_change(struct encoder *encoder, const struct change
 /* Framed key of a row (for tombstones, the __debezium.oldkey/newkey headers). Same errors. */
 MUST_CHECK enum code encoder_key(struct encoder *encoder, const struct value *row, struct buf *key, int *ret_column, struct err *err);
 
-/* Canonical 64-bit hash of the key (xxh64-like, seed 0; specified in docs/wire-format.md): equal SQL keys hash equally
+/* Canonical 64-bit hash of the key (FNV-1a and fmix64; specified in key_hash.c): equal SQL keys hash equally
  * where their text differs (numeric 1.0 and 1.00, float -0 and 0). 0 for tables without key. */
 uint64_t key_hash(const struct table *table, const struct value *row);
 
