@@ -1,0 +1,153 @@
+/* Set-based: deletes and updates through the stage, then inserts by COPY straight into the table.
+ *
+ *   SAVEPOINT -> stage d,u -> DELETE -> UPDATE -> COPY i -> RELEASE
+ *        ^-- a value that must be unique is there already: back to here, then rewrite.c */
+#include "sink/postgres/postgres.h"
+
+struct rows {
+    const struct batch *batch;
+    uint32_t at;
+    bool inserts; /* only inserts; otherwise only updates and deletes */
+};
+
+static bool next_row(void *arg, struct stage_row *ret)
+{
+    struct rows *rows = arg;
+    while (rows->at < rows->batch->n) {
+        const struct batch_row *row = &rows->batch->rows[rows->at++];
+        if (row->op == ROW_NONE || (row->op == ROW_INSERT) != rows->inserts) continue;
+        ret->op = row->op == ROW_INSERT ? 'i' : row->op == ROW_UPDATE ? 'u' : row->was_there ? 'd' : 'x';
+        ret->values = row->values;
+        return true;
+    }
+    return false;
+}
+
+static enum code run(struct pg_target *t, struct buf *sql, uint64_t *rows, struct err *err)
+{
+    CLEANUP_RESULT *result = NULL;
+    enum code code = session_run(&t->session, buf_cstr(sql), 0, NULL, &result, err);
+    if (rows) *rows = code == OK ? result_rows(result) : 0;
+    return code;
+}
+
+/* "FROM stage s WHERE s.op ... AND not in the table" */
+static void put_missing(struct buf *sql, const struct replica *r, const char *ops)
+{
+    buf_puts(sql, " FROM ");
+    stage_name(r, sql);
+    buf_printf(sql, " s WHERE s.op IN (%s) AND NOT EXISTS (SELECT FROM %s t WHERE ", ops, r->name);
+    put_key_join(sql, r);
+    buf_putc(sql, ')');
+}
+
+/* Counts staged rows that are not in the table, and decides. `ret` may be NULL. */
+static enum code look_for_missing(struct pg_target *t, struct replica *r, const char *ops, uint64_t *ret, struct err *err)
+{
+    CLEANUP_BUF sql = {0};
+    buf_puts(&sql, "SELECT pg_catalog.count(*) OVER (), s.mask IS NULL, ROW(");
+    for (int k = 0; k < r->table->n_key; k++)
+        buf_printf(&sql, "%ss.c%d", k ? ", " : "", r->table->key[k]);
+    buf_puts(&sql, ")::text");
+    put_missing(&sql, r, ops);
+    buf_puts(&sql, " ORDER BY 2 LIMIT 1"); /* a row that is not full comes first */
+    CLEANUP_RESULT *result = NULL;
+    enum code code = session_run(&t->session, buf_cstr(&sql), 0, NULL, &result, err);
+    if (code != OK) return code;
+    uint64_t n = PQntuples(result) ? (uint64_t)result_int(result, 0, 0) : 0;
+    if (ret) *ret = n;
+    return n ? missing_rows(t, r, n, result_bool(result, 0, 1), result_text(result, 0, 2), err) : OK;
+}
+
+static enum code delete_rows(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err)
+{
+    CLEANUP_BUF sql = {0};
+    uint64_t deleted = 0, expected = 0;
+    for (uint32_t i = 0; i < batch->n; i++)
+        expected += batch->rows[i].op == ROW_DELETE && batch->rows[i].was_there;
+    buf_printf(&sql, "DELETE FROM %s t USING ", r->name);
+    stage_name(r, &sql);
+    buf_puts(&sql, " s WHERE s.op IN ('d', 'x') AND ");
+    put_key_join(&sql, r);
+    enum code code = run(t, &sql, &deleted, err);
+    if (code != OK || deleted >= expected) return code;
+    return missing_rows(t, r, expected - deleted, true, "", err);
+}
+
+/* Columns that no update of the batch carries are left out; those that only some carry depend on the row's mask. */
+static void put_set(struct buf *sql, const struct replica *r, const struct batch *batch)
+{
+    const char *comma = "";
+    for (int i = 0; i < r->table->n_columns; i++) {
+        if (!r->columns[i].can_set) continue;
+        uint32_t present = 0, absent = 0;
+        for (uint32_t k = 0; batch->partial && k < batch->n; k++)
+            if (batch->rows[k].op == ROW_UPDATE) (batch->rows[k].values[i].tag == VALUE_ABSENT ? absent++ : present++);
+        if (absent && !present) continue;
+        buf_printf(sql, "%s%s = ", comma, r->columns[i].name);
+        if (absent)
+            buf_printf(sql, "CASE WHEN s.mask IS NULL OR pg_catalog.get_bit(s.mask, %d) = 1 THEN s.c%d ELSE t.%s END", i, i,
+                       r->columns[i].name);
+        else
+            buf_printf(sql, "s.c%d", i);
+        comma = ", ";
+    }
+    if (!*comma) { /* nothing to set: the row is only looked for */
+        const char *key = r->columns[r->table->key[0]].name;
+        buf_printf(sql, "%s = t.%s", key, key);
+    }
+}
+
+static enum code update_rows(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err)
+{
+    CLEANUP_BUF sql = {0};
+    uint64_t updated = 0, missing = 0;
+    buf_printf(&sql, "UPDATE %s t SET ", r->name);
+    put_set(&sql, r, batch);
+    buf_puts(&sql, " FROM ");
+    stage_name(r, &sql);
+    buf_puts(&sql, " s WHERE s.op = 'u' AND ");
+    put_key_join(&sql, r);
+    enum code code = run(t, &sql, &updated, err);
+    if (code != OK || updated >= batch->n_op[ROW_UPDATE]) return code;
+    code = look_for_missing(t, r, "'u'", &missing, err);
+    if (code != OK || missing == 0) return code;
+    buf_clear(&sql);
+    buf_printf(&sql, "INSERT INTO %s (", r->name);
+    put_written(&sql, r);
+    buf_puts(&sql, ") OVERRIDING SYSTEM VALUE SELECT ");
+    put_staged(&sql, r);
+    put_missing(&sql, r, "'u'");
+    return run(t, &sql, NULL, err);
+}
+
+static enum code apply(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err)
+{
+    enum code code = OK;
+    uint32_t updates = batch->n_op[ROW_UPDATE], deletes = batch->n_op[ROW_DELETE];
+    struct rows staged = {.batch = batch}, inserts = {.batch = batch, .inserts = true};
+    if (updates + deletes > 0) code = stage_fill(t, r, next_row, &staged, err);
+    if (code == OK && updates + deletes > 0 && t->options->on_missing == MISSING_STOP)
+        code = look_for_missing(t, r, "'d', 'u'", NULL, err);
+    if (code == OK && deletes > 0) code = delete_rows(t, r, batch, err);
+    if (code == OK && updates > 0) code = update_rows(t, r, batch, err);
+    if (code == OK && batch->n_op[ROW_INSERT] > 0) code = stage_direct(t, r, next_row, &inserts, err);
+    return code;
+}
+
+enum code apply_staged(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err)
+{
+    t->session.about = r->label;
+    enum code code = session_script(&t->session, "SAVEPOINT millrace", err);
+    if (code != OK) return code;
+    bool staged = r->staged;
+    code = apply(t, r, batch, err);
+    if (code == OK) return session_script(&t->session, "RELEASE millrace", err);
+    if (!session_failed_unique(&t->session)) return code;
+    code = session_script(&t->session, "ROLLBACK TO millrace", err);
+    if (code == OK && r->staged != staged) { /* the stage is gone with it */
+        r->staged = false;
+        t->n_staged--;
+    }
+    return code == OK ? apply_rewrite(t, r, batch, err) : code;
+}
