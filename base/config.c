@@ -28,8 +28,7 @@ struct reader {
 
 static enum code read_node(struct reader *r, const yaml_event_t *event, struct config_node **ret);
 
-/* ---- errors
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- errors ------------------------------------------------------------------------------------------ */
 
 enum code config_error(const struct config_node *node, struct err *err, const char *fmt, ...) {
     char text[sizeof err->text];
@@ -113,8 +112,7 @@ enum code config_unknown(const struct config_node *map, size_t i, const char *wh
     return config_error(&at, err, "unknown key '%.64s' in %s; it takes %s", key, where, buf_cstr(&all));
 }
 
-/* ---- files
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------- */
 
 /* Appends at most max + 1 bytes, so that the caller sees whether there were more than max. Returns 0 or
  * errno. */
@@ -141,8 +139,7 @@ static int read_path(const char *path, size_t max, struct buf *out) {
     return failed;
 }
 
-/* ---- ${...}
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- ${...} ------------------------------------------------------------------------------------------ */
 
 static bool is_name(struct slice s) {
     if (!s.len || isdigit((unsigned char)s.data[0]))
@@ -214,8 +211,7 @@ static enum code substitute(const struct reader *r, struct config_node *node) {
     return OK;
 }
 
-/* ---- the tree
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the tree ---------------------------------------------------------------------------------------- */
 
 static struct config_node *node_new(const struct reader *r, enum node_type type, size_t line) {
     struct config_node *node = arena_zalloc(r->arena, sizeof *node);

@@ -16,8 +16,7 @@ struct parse {
     struct err *err;
 };
 
-/* ---- numbers with units
- * ------------------------------------------------------------------------------------------ */
+/* ---- numbers with units ------------------------------------------------------------------------------ */
 
 struct unit {
     const char *name;
@@ -90,8 +89,7 @@ static bool parse_int(const char *text, int64_t *ret) {
     return true;
 }
 
-/* ---- errors
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- errors ------------------------------------------------------------------------------------------ */
 
 /* ", not 'abc'", or nothing where the value must not be shown. */
 static const char *echo(const struct parse *p, const struct config_node *node) {
@@ -118,8 +116,7 @@ static enum code wrong_range(const struct parse *p, const struct config_node *no
     return wrong(p, node, buf_cstr(&text));
 }
 
-/* ---- leaves
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- leaves ------------------------------------------------------------------------------------------ */
 
 static enum code fill_text(const struct parse *p, const struct config_node *node, const char **into) {
     if (p->option->required && !*node->text)
@@ -160,7 +157,7 @@ static enum code fill_duration(const struct parse *p, const struct config_node *
 static enum code fill_bool(const struct parse *p, const struct config_node *node, bool *into) {
     static const char *const words[] = {"false", "true", "no", "yes", "off", "on"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        if (strcmp(node->text, words[i]))
+        if (strcmp(node->text, words[i]) != 0)
             continue;
         *into = i & 1;
         return OK;
@@ -170,7 +167,7 @@ static enum code fill_bool(const struct parse *p, const struct config_node *node
 
 static enum code fill_enum(const struct parse *p, const struct config_node *node, int *into) {
     for (int i = 0; p->option->choices[i]; i++) {
-        if (strcmp(node->text, p->option->choices[i]))
+        if (strcmp(node->text, p->option->choices[i]) != 0)
             continue;
         *into = i;
         return OK;
@@ -248,8 +245,7 @@ static enum code fill_one(const struct parse *p, const struct config_node *node,
     return wrong(p, node, "of a type that is known");
 }
 
-/* ---- the walk
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the walk ---------------------------------------------------------------------------------------- */
 
 /* A default is YAML where it looks like it (list, mapping, quotes), and else the bare text. */
 static enum code fill_fallback(const struct parse *p, void *into) {
@@ -273,7 +269,7 @@ static enum code check_keys(const struct option_table *table, const struct confi
         known[i] = table->options[i].name;
     for (size_t i = 0; i < map->n; i++) {
         size_t k = 0;
-        while (known[k] && strcmp(known[k], map->keys[i]))
+        while (known[k] && strcmp(known[k], map->keys[i]) != 0)
             k++;
         if (!known[k])
             return config_unknown(map, i, table->name, known, err);

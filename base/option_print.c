@@ -72,11 +72,10 @@ void option_print_range(const struct option *o, struct buf *out) {
         put_number(out, o->type, min);
     }
     if (forever)
-        buf_puts(out, out->len > before ? ", or forever" : "or forever");
+        buf_puts(out, out->len > before ? ", or forever" : "0 or more, or forever");
 }
 
-/* ---- reference
- * --------------------------------------------------------------------------------------------------- */
+/* ---- reference --------------------------------------------------------------------------------------- */
 
 /* A table cell: no newline, and a bar is escaped. */
 static void put_cell(struct buf *out, const char *text) {
@@ -132,8 +131,7 @@ void option_print_markdown(const struct option_table *table, struct buf *out) {
     buf_putc(out, '\n');
 }
 
-/* ---- terminal
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- terminal ---------------------------------------------------------------------------------------- */
 
 /* Words of `text` in lines of at most 79 columns, each indented. */
 static void put_wrapped(struct buf *out, const char *text, size_t indent) {

@@ -13,7 +13,7 @@ struct stop {
 void stop_init(struct stop *stop);
 void stop_free(struct stop *stop);
 void stop_request(struct stop *stop);
-static inline bool stop_asked(const struct stop *stop) { return stop && stop->asked; }
+static inline bool stop_asked(const struct stop *stop) { return stop && __atomic_load_n(&stop->asked, __ATOMIC_ACQUIRE); }
 
 /* Waits until one of `fds` (at most 62) is ready, the stop is asked for, or `deadline_us` (monotonic, clock_mono) has
  * passed. Returns the number of ready fds (revents set), 0 on deadline or stop. */
