@@ -1,0 +1,81 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/slice.h"
+
+static void slices_are_equal_by_their_bytes(void **state) {
+    (void)state;
+    assert_true(slice_eq(slice_make("abc", 2), slice_make("abd", 2)));
+    assert_false(slice_eq(slice_of("abc"), slice_of("abcd")));
+    assert_true(slice_eq((struct slice){0}, slice_of("")));
+    assert_true(slice_is(slice_of("a"), "a"));
+}
+
+static void a_buffer_keeps_its_bytes_while_it_grows(void **state) {
+    (void)state;
+    CLEANUP_BUF buf = {0};
+    for (int i = 0; i < 100000; i++)
+        buf_putc(&buf, (char)i);
+    assert_int_equal(buf.len, 100000);
+    for (int i = 0; i < 100000; i++)
+        assert_int_equal(buf.data[i], (char)i);
+}
+
+static void a_cleared_buffer_keeps_its_room(void **state) {
+    (void)state;
+    CLEANUP_BUF buf = {0};
+    buf_grow(&buf, 5000);
+    size_t cap = buf.cap;
+    assert_true(cap >= 5000);
+    buf_clear(&buf);
+    buf_puts(&buf, "x");
+    assert_int_equal(buf.cap, cap);
+}
+
+static void putting_nothing_into_an_empty_buffer_is_fine(void **state) {
+    (void)state;
+    CLEANUP_BUF buf = {0};
+    buf_put(&buf, NULL, 0);
+    buf_put_slice(&buf, (struct slice){0});
+    assert_int_equal(buf.len, 0);
+    assert_string_equal(buf_cstr(&buf), "");
+}
+
+static void printing_appends_whatever_the_room(void **state) {
+    (void)state;
+    for (size_t filled = 0; filled < 140; filled++) {
+        CLEANUP_BUF buf = {0};
+        for (size_t i = 0; i < filled; i++)
+            buf_putc(&buf, '.');
+        buf_printf(&buf, "%s-%d", "text", 42);
+        assert_int_equal(buf.len, filled + 7);
+        assert_string_equal(buf_cstr(&buf) + filled, "text-42");
+        assert_int_equal(buf.len, filled + 7);
+    }
+}
+
+static void copies_end_with_a_zero_byte(void **state) {
+    (void)state;
+    CLEANUP_FREE char *part = xstrndup("orders", 3);
+    CLEANUP_FREE char *whole = xstrdup("orders");
+    CLEANUP_FREE char *made = xasprintf("%d", 5);
+    assert_string_equal(part, "ord");
+    assert_string_equal(whole, "orders");
+    assert_string_equal(made, "5");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(slices_are_equal_by_their_bytes),
+        cmocka_unit_test(a_buffer_keeps_its_bytes_while_it_grows),
+        cmocka_unit_test(a_cleared_buffer_keeps_its_room),
+        cmocka_unit_test(putting_nothing_into_an_empty_buffer_is_fine),
+        cmocka_unit_test(printing_appends_whatever_the_room),
+        cmocka_unit_test(copies_end_with_a_zero_byte),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
