@@ -153,40 +153,49 @@ static const char *check_range(const struct decimal_float *f, double d) {
 
 /* Up to 15 digits and a power of ten up to 22 are exact doubles, so one operation rounds correctly (Clinger
  * 1990). */
-static const char *read_double(struct slice text, double *ret) {
+static bool short_double(const struct decimal_float *f, double *ret) {
     static const double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-    struct decimal_float f;
-    if (text.len > FLOAT_CHARS_MAX)
-        return "not a float";
-    if (!scan_float(text, &f))
-        return read_special(text, ret) ? NULL : "not a float";
-    if (f.digits > 15 || f.exponent < -22 || f.exponent > 22) {
-        *ret = strto_double(text);
-        return check_range(&f, *ret);
-    }
-    double d = (double)f.mantissa;
-    d = f.exponent < 0 ? d / tens[-f.exponent] : d * tens[f.exponent];
-    *ret = f.minus ? -d : d;
-    return NULL;
+    if (f->digits > 15 || f->exponent < -22 || f->exponent > 22)
+        return false;
+    double d = (double)f->mantissa;
+    d = f->exponent < 0 ? d / tens[-f->exponent] : d * tens[f->exponent];
+    *ret = f->minus ? -d : d;
+    return true;
 }
 
-/* The same for floats: 7 digits, 10^10. Rounding a double to a float instead would round twice. */
-static const char *read_float(struct slice text, double *ret) {
-    static const float tens[] = {1e0F, 1e1F, 1e2F, 1e3F, 1e4F, 1e5F, 1e6F, 1e7F, 1e8F, 1e9F, 1e10F};
+/* Whether a double (in the range of normal floats) lies in the very middle of two floats: only then does
+ * rounding to double first and to float after differ from rounding once. */
+static bool between_floats(double d) {
+    uint64_t bits;
+    memcpy(&bits, &d, sizeof bits);
+    return (bits & 0x1fffffff) == 0x10000000;
+}
+
+static const char *read_double(struct slice text, double *ret) {
     struct decimal_float f;
     if (text.len > FLOAT_CHARS_MAX)
         return "not a float";
     if (!scan_float(text, &f))
         return read_special(text, ret) ? NULL : "not a float";
-    if (f.digits > 7 || f.exponent < -10 || f.exponent > 10) {
-        *ret = (double)strto_float(text);
-        return check_range(&f, *ret);
+    if (short_double(&f, ret))
+        return NULL;
+    *ret = strto_double(text);
+    return check_range(&f, *ret);
+}
+
+static const char *read_float(struct slice text, double *ret) {
+    struct decimal_float f;
+    if (text.len > FLOAT_CHARS_MAX)
+        return "not a float";
+    if (!scan_float(text, &f))
+        return read_special(text, ret) ? NULL : "not a float";
+    if (short_double(&f, ret) && !between_floats(*ret)) {
+        *ret = (double)(float)*ret;
+        return NULL;
     }
-    float x = (float)f.mantissa;
-    x = f.exponent < 0 ? x / tens[-f.exponent] : x * tens[f.exponent];
-    *ret = (double)(f.minus ? -x : x);
-    return NULL;
+    *ret = (double)strto_float(text);
+    return check_range(&f, *ret);
 }
 
 const char *pg_read_float64(const struct column *column, struct slice text, struct arena *scratch,

@@ -67,12 +67,68 @@ static void put_float_text(struct buf *out, const char *text) {
     }
 }
 
+/* `digits` with the point before its last `places`. */
+static void put_scaled(struct buf *out, bool minus, uint64_t digits, int places) {
+    char chars[32], *end = chars + sizeof chars, *p = end;
+    for (int i = 0; digits > 0 || i <= places; i++, digits /= 10) {
+        if (i == places)
+            *--p = '.';
+        *--p = (char)('0' + digits % 10);
+    }
+    if (minus)
+        *--p = '-';
+    buf_put(out, p, (size_t)(end - p));
+}
+
+/* Short decimals, without printf: digits / 10^places rounds once if both are exact (Clinger 1990), so what
+ * divides to the same number also reads back as it. Below 15 digits the multiplication cannot miss the
+ * digits. */
+static const double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,
+                              1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19};
+enum { PLACES_MAX = sizeof tens / sizeof *tens - 1 };
+
+static bool put_short_double(struct buf *out, double d) {
+    double size = fabs(d);
+    for (int places = 1; places <= PLACES_MAX && size * tens[places] < 1e15; places++) {
+        double digits = nearbyint(size * tens[places]);
+        if (digits / tens[places] == size) {
+            put_scaled(out, d < 0, (uint64_t)digits, places);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a double (in the range of normal floats) lies in the very middle of two floats: only then does
+ * rounding to double first and to float after differ from rounding once. */
+static bool between_floats(double d) {
+    uint64_t bits;
+    memcpy(&bits, &d, sizeof bits);
+    return (bits & 0x1fffffff) == 0x10000000;
+}
+
+static bool put_short_float(struct buf *out, float x) {
+    double size = (double)fabsf(x);
+    for (int places = 1; places <= PLACES_MAX && size * tens[places] < 1e10; places++) {
+        double digits = nearbyint(size * tens[places]), read = digits / tens[places];
+        if ((float)read == fabsf(x) && !between_floats(read)) {
+            put_scaled(out, x < 0, (uint64_t)digits, places);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Below it PostgreSQL prints exponents; from it on every number of up to 15 digits is a short decimal. */
+#define SHORT_MIN 1e-4
+
 /* The fewest digits that read back as the same number. */
 static void put_double(struct buf *out, double d) {
     char text[40];
-    if (put_special(out, d) || put_whole(out, d, 1e15))
+    bool plain = fabs(d) >= SHORT_MIN && fabs(d) < 1e15;
+    if (put_special(out, d) || put_whole(out, d, 1e15) || (plain && put_short_double(out, d)))
         return;
-    for (int digits = 15; digits <= 17; digits++) {
+    for (int digits = plain ? 16 : 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, d);
         if (digits == 17 || strtod(text, NULL) == d)
             break;
@@ -82,7 +138,8 @@ static void put_double(struct buf *out, double d) {
 
 static void put_float(struct buf *out, float x) {
     char text[40];
-    if (put_special(out, (double)x) || put_whole(out, (double)x, 1e6))
+    bool plain = fabsf(x) >= (float)SHORT_MIN && fabsf(x) < 1e6F;
+    if (put_special(out, (double)x) || put_whole(out, (double)x, 1e6) || (plain && put_short_float(out, x)))
         return;
     for (int digits = 6; digits <= 9; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, (double)x);

@@ -289,6 +289,27 @@ static void floats_are_read_to_the_bit(void **state) {
     arena_free(&scratch);
 }
 
+/* What printf rounds, and neighbours of the middles between floats, where rounding twice would show. */
+static void floats_of_any_length_are_read_as_strtod_does(void **state) {
+    (void)state;
+    struct arena scratch = {0};
+    uint64_t random = 88172645463325252U;
+    for (int i = 0; i < 100000; i++) {
+        random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+        char text[64];
+        struct value value;
+        float x = (float)(random >> 40) / powf(10, (float)(random % 12));
+        double middle = ((double)x + (double)nextafterf(x, INFINITY)) / 2;
+        snprintf(text, sizeof text, "%.*g", 1 + (int)(random % 19),
+                 i % 2 ? middle : (double)(random >> 8) / 1e9);
+        assert_null(read_text(&columns[KIND_FLOAT64], text, &scratch, &value));
+        assert_true(value.d == strtod(text, NULL));
+        assert_null(read_text(&columns[KIND_FLOAT32], text, &scratch, &value));
+        assert_true(value.d == (double)strtof(text, NULL));
+    }
+    arena_free(&scratch);
+}
+
 struct text_case {
     const struct column *column;
     const char *text, *read;
@@ -513,6 +534,7 @@ int main(void) {
         cmocka_unit_test(numerics_are_text_when_the_policy_says_strings),
         cmocka_unit_test(integers_and_times_are_read_to_their_edges),
         cmocka_unit_test(floats_are_read_to_the_bit),
+        cmocka_unit_test(floats_of_any_length_are_read_as_strtod_does),
         cmocka_unit_test(text_forms_are_read_exactly),
         cmocka_unit_test(bytes_are_read_from_hexadecimal),
         cmocka_unit_test(what_cannot_be_read_has_a_reason),
