@@ -53,6 +53,8 @@ static const struct meaning {
     {E(_UNSUPPORTED_FEATURE), FATAL, ERR_JOURNAL_REFUSED, "Kafka 2.8 or newer is needed"},
     {E(UNSUPPORTED_FOR_MESSAGE_FORMAT), FATAL, ERR_JOURNAL_TOPIC,
      "Raise message.format.version of the topic"},
+    {E(INVALID_RECORD), FATAL, ERR_JOURNAL_TOPIC,
+     "A topic with cleanup.policy=compact takes no records without a key"},
 
     /* What a reader asked for is not there any more. */
     {E(OFFSET_OUT_OF_RANGE), FATAL, ERR_JOURNAL_GAP, "Rebuild the replica: millrace rebuild"},

@@ -35,12 +35,20 @@ static void *mark_of(int topic, size_t bytes) {
     return (void *)(uintptr_t)((uint64_t)(uint32_t)topic << 32 | (uint32_t)bytes);
 }
 
+/* A record that was thrown away says only that; the producer knows why. */
+static rd_kafka_resp_err_t reason_of(rd_kafka_t *rk, rd_kafka_resp_err_t error) {
+    char why[512];
+    bool purged = error == RD_KAFKA_RESP_ERR__PURGE_QUEUE || error == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+    rd_kafka_resp_err_t fatal =
+        purged ? rd_kafka_fatal_error(rk, why, sizeof why) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    return fatal ? fatal : error;
+}
+
 void kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *handle) {
     struct kafka_writer *w = handle;
     uint64_t mark = (uint64_t)(uintptr_t)m->_private;
     int topic = (int)(mark >> 32);
     struct err err = {0};
-    (void)rk;
     w->acknowledged++;
     w->queued_bytes -= (uint32_t)mark;
     if (w->failed.code != OK)
@@ -49,7 +57,7 @@ void kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *handle) 
     if (m->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !w->h.journal->compressed) {
         kafka_fail(w, kafka_too_large(&err, name, (uint32_t)mark, w->ends.topics[topic].bytes_max), &err);
     } else if (m->err) {
-        kafka_fail(w, kafka_error(&err, m->err, "deliver a record to topic", name), &err);
+        kafka_fail(w, kafka_error(&err, reason_of(rk, m->err), "deliver a record to topic", name), &err);
     } else if (m->offset < 0) { /* acknowledged as a repetition that the broker no longer remembers */
         kafka_fail(w,
                    err_set(&err, RETRY, ERR_JOURNAL_UNREACHABLE,
@@ -233,11 +241,11 @@ static rd_kafka_resp_err_t produce(struct kafka_writer *w, const struct kafka_to
 enum code kafka_append(struct journal_writer *jw, const struct journal_append *a, struct err *err) {
     struct kafka_writer *w = kafka_writer_of(jw);
     assert(a->topic >= 0 && a->topic < w->ends.n && w->ends.topics[a->topic].open);
-    assert(w->step == WRITER_IDLE || w->step == WRITER_FILLING);
     const struct kafka_topic *t = &w->ends.topics[a->topic];
     assert(a->partition >= 0 && a->partition < t->partitions);
     if (w->failed.code != OK)
         return kafka_writer_check(w, err);
+    assert(w->step == WRITER_IDLE || w->step == WRITER_FILLING); /* no commit is under way */
 
     size_t bytes = wire_bytes(a);
     size_t bytes_max = w->h.journal->compressed || t->bytes_max > w->h.journal->record_bytes_max
