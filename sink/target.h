@@ -45,7 +45,7 @@ typedef enum code target_open_f(const void *options, const struct target_env *en
  * clock), and makes the owner epoch one higher. AGAIN: somebody else's. FATAL/CONFIG: `workers` changed while offsets exist
  * (names the command). Creates schema millrace and its tables when missing. */
 typedef enum code target_claim_f(struct target *t, int worker, int workers, int64_t lease_ms, struct arena *arena, struct sink_progress *ret, struct err *err);
-/* "Still here": one small update, outside a transaction of rows. RETRY/TARGET_OWNERSHIP: somebody took over. */
+/* "Still here": one small statement, in or outside a transaction of rows. RETRY/TARGET_OWNERSHIP: somebody took over. */
 typedef enum code target_renew_f(struct target *t, struct err *err);
 /* Makes the replica table fit `table` as the policy allows (create, add, widen), once per version; cached. `fresh`: this
  * sink has never written to it: it must be empty (FATAL/TARGET_NOT_EMPTY) unless `may_clear`, then it is emptied.
