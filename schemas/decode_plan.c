@@ -1,276 +1,83 @@
 #include "schemas/decode_plan.h"
 
-#include <assert.h>
 #include <avro.h>
-#include <jansson.h>
 
 #include "schemas/avro_schema.h"
+#include "schemas/decode_shape.h"
 #include "schemas/decode_value.h"
 
-enum { NAMED_TYPES_MAX = 4096, BITS_LENGTH_MAX = 83886080, DECIMAL_PRECISION_MAX = 1000 };
+enum { BITS_LENGTH_MAX = 83886080, DECIMAL_PRECISION_MAX = 1000 };
 
-/* A named type: what it was defined as, for later references by name and for its annotations. */
-struct named {
-    const char *full;
-    const struct shape *shape;
-    const json_t *json;
-};
+/* ---- columns
+ * --------------------------------------------------------------------------------------------------- */
 
-struct compiler {
-    struct plan *plan;
-    struct arena *arena;
-    struct named *named;
-    int n_named;
-    struct arena scratch; /* what only the compilation needs */
-};
-
-#define REFUSE(k, ...) ((k)->plan->refused = (k)->plan->refused ? (k)->plan->refused : arena_printf((k)->arena, __VA_ARGS__))
-
-/* ---- JSON ------------------------------------------------------------------------------------------------------ */
-
-/* The text of a JSON string; NULL if it is none or holds a NUL. Borrowed from the JSON. */
-static const char *json_text(const json_t *json)
-{
-    const char *text = json_string_value(json);
-    return text && strlen(text) == json_string_length(json) ? text : NULL;
-}
-
-static const char *attribute(const json_t *object, const char *name)
-{
-    return json_text(json_object_get(object, name));
-}
-
-/* A number that stands as an attribute, or as text among connect.parameters (Connect's parameters are strings). */
-static int attribute_int(const json_t *object, const char *name, const char *parameter, int fallback)
-{
-    const json_t *number = json_object_get(object, name);
-    if (json_is_integer(number)) {
-        json_int_t n = json_integer_value(number);
-        return n >= INT32_MIN && n <= INT32_MAX ? (int)n : INT32_MIN;
-    }
-    const char *text = attribute(json_object_get(object, "connect.parameters"), parameter);
-    if (!text) return fallback;
-    char *end;
-    long n = strtol(text, &end, 10);
-    return *end == '\0' && end != text && n >= INT32_MIN && n <= INT32_MAX ? (int)n : INT32_MIN;
-}
-
-/* A JSON array of strings as a NULL-terminated list in the plan's arena; NULL if it is anything else. member: -1 for
- * strings, otherwise which member of each inner array. */
-static const char *const *text_list(struct compiler *k, const json_t *array, int member)
-{
-    if (!json_is_array(array)) return NULL;
-    size_t n = json_array_size(array);
-    const char **list = arena_alloc(k->arena, (n + 1) * sizeof *list);
-    for (size_t i = 0; i < n; i++) {
-        const json_t *item = json_array_get(array, i);
-        const char *text = json_text(member < 0 ? item : json_array_get(item, (size_t)member));
-        if (!text) return NULL;
-        list[i] = arena_strdup(k->arena, text);
-    }
-    list[n] = NULL;
-    return list;
-}
-
-/* ---- shapes ---------------------------------------------------------------------------------------------------- */
-
-static const char *const type_names[] = {
-    [SHAPE_NULL] = "null",     [SHAPE_BOOLEAN] = "boolean", [SHAPE_INT] = "int",       [SHAPE_LONG] = "long",
-    [SHAPE_FLOAT] = "float",   [SHAPE_DOUBLE] = "double",   [SHAPE_BYTES] = "bytes",   [SHAPE_STRING] = "string",
-    [SHAPE_RECORD] = "record", [SHAPE_ENUM] = "enum",       [SHAPE_ARRAY] = "array",   [SHAPE_MAP] = "map",
-    [SHAPE_UNION] = "union",   [SHAPE_FIXED] = "fixed",
-};
-
-static const struct shape primitives[] = {
-    {SHAPE_NULL}, {SHAPE_BOOLEAN}, {SHAPE_INT}, {SHAPE_LONG}, {SHAPE_FLOAT}, {SHAPE_DOUBLE}, {SHAPE_BYTES}, {SHAPE_STRING},
-};
-
-static const struct shape *shape_of(struct compiler *k, const json_t *json, const char *space, int depth);
-
-static const struct shape *named_find(const struct compiler *k, const char *full)
-{
-    for (int i = 0; i < k->n_named; i++)
-        if (strcmp(k->named[i].full, full) == 0) return k->named[i].shape;
-    return NULL;
-}
-
-/* A type given as a word: a primitive, or a name seen before (in the enclosing namespace first). */
-static const struct shape *shape_word(struct compiler *k, const char *word, const char *space)
-{
-    for (size_t i = 0; i < sizeof primitives / sizeof *primitives; i++)
-        if (strcmp(type_names[i], word) == 0) return &primitives[i];
-    const struct shape *found = NULL;
-    if (*space && !strchr(word, '.')) found = named_find(k, arena_printf(&k->scratch, "%s.%s", space, word));
-    if (!found) found = named_find(k, word);
-    if (!found) REFUSE(k, "type '%.200s' is not defined", word);
-    return found;
-}
-
-/* Enters a record, enum or fixed under its full name before its fields are read, for it may refer to itself. *space becomes
- * the namespace of what stands inside. */
-static struct shape *named_new(struct compiler *k, enum shape_type type, const json_t *json, const char **space)
-{
-    const char *name = attribute(json, "name"), *own = attribute(json, "namespace");
-    if (!name) return REFUSE(k, "a %s without a name", type_names[type]), NULL;
-    if (k->n_named == NAMED_TYPES_MAX) return REFUSE(k, "more than %d named types", NAMED_TYPES_MAX), NULL;
-    const char *dot = strrchr(name, '.');
-    if (dot) own = arena_strndup(&k->scratch, name, (size_t)(dot - name));
-    if (!own) own = *space;
-    const char *full = dot || !*own ? name : arena_printf(&k->scratch, "%s.%s", own, name);
-    if (named_find(k, full)) return REFUSE(k, "type '%.200s' is defined twice", full), NULL;
-    struct shape *shape = arena_zalloc(k->arena, sizeof *shape);
-    shape->type = type;
-    k->named[k->n_named++] = (struct named){arena_strdup(&k->scratch, full), shape, json};
-    *space = own;
-    return shape;
-}
-
-static const struct shape *shape_record(struct compiler *k, const json_t *json, const char *space, int depth)
-{
-    struct shape *shape = named_new(k, SHAPE_RECORD, json, &space);
-    const json_t *fields = json_object_get(json, "fields");
-    if (!shape) return NULL;
-    size_t n = json_array_size(fields);
-    shape->items = arena_zalloc(k->arena, (n + 1) * sizeof(void *));
-    shape->names = arena_zalloc(k->arena, (n + 1) * sizeof(void *));
-    for (size_t i = 0; i < n; i++) {
-        const json_t *field = json_array_get(fields, i);
-        const char *name = attribute(field, "name");
-        shape->items[i] = name ? shape_of(k, json_object_get(field, "type"), space, depth + 1) : NULL;
-        if (!shape->items[i]) return REFUSE(k, "a field without a name"), NULL;
-        shape->names[i] = arena_strdup(k->arena, name);
-    }
-    shape->n = (int)n;
-    return shape;
-}
-
-static const struct shape *shape_enum_or_fixed(struct compiler *k, enum shape_type type, const json_t *json, const char *space)
-{
-    struct shape *shape = named_new(k, type, json, &space);
-    if (!shape) return NULL;
-    json_int_t n = type == SHAPE_ENUM ? (json_int_t)json_array_size(json_object_get(json, "symbols"))
-                                      : json_integer_value(json_object_get(json, "size"));
-    if (n < 0 || n > PLAN_JSON_BYTES_MAX) return REFUSE(k, "a fixed type of an impossible size"), NULL;
-    shape->n = (int)n;
-    return shape;
-}
-
-/* An array, a map (one item) or a union (its branches). */
-static const struct shape *shape_of_items(struct compiler *k, enum shape_type type, const json_t *items, const char *space, int depth)
-{
-    struct shape *shape = arena_zalloc(k->arena, sizeof *shape);
-    size_t n = type == SHAPE_UNION ? json_array_size(items) : 1;
-    shape->type = type;
-    shape->n = (int)n;
-    shape->items = arena_zalloc(k->arena, (n + 1) * sizeof(void *));
-    for (size_t i = 0; i < n; i++) {
-        shape->items[i] = shape_of(k, type == SHAPE_UNION ? json_array_get(items, i) : items, space, depth + 1);
-        if (!shape->items[i]) return NULL;
-    }
-    return shape;
-}
-
-static const struct shape *shape_object(struct compiler *k, const json_t *json, const char *space, int depth)
-{
-    const json_t *type = json_object_get(json, "type");
-    const char *word = json_text(type);
-    if (!word) return shape_of(k, type, space, depth + 1);
-    if (strcmp(word, "record") == 0) return shape_record(k, json, space, depth);
-    if (strcmp(word, "enum") == 0) return shape_enum_or_fixed(k, SHAPE_ENUM, json, space);
-    if (strcmp(word, "fixed") == 0) return shape_enum_or_fixed(k, SHAPE_FIXED, json, space);
-    if (strcmp(word, "array") == 0) return shape_of_items(k, SHAPE_ARRAY, json_object_get(json, "items"), space, depth);
-    if (strcmp(word, "map") == 0) return shape_of_items(k, SHAPE_MAP, json_object_get(json, "values"), space, depth);
-    return shape_word(k, word, space);
-}
-
-static const struct shape *shape_of(struct compiler *k, const json_t *json, const char *space, int depth)
-{
-    if (depth > PLAN_DEPTH_MAX) return REFUSE(k, "types nested deeper than %d", PLAN_DEPTH_MAX), NULL;
-    if (json_is_array(json)) return shape_of_items(k, SHAPE_UNION, json, space, depth);
-    if (json_is_object(json)) return shape_object(k, json, space, depth);
-    const char *word = json_text(json);
-    return word ? shape_word(k, word, space) : (REFUSE(k, "a type that is neither a name, an object nor a union"), NULL);
-}
-
-static const struct named *definition(const struct compiler *k, const struct shape *shape)
-{
-    for (int i = 0; i < k->n_named; i++)
-        if (k->named[i].shape == shape) return &k->named[i];
-    return NULL;
-}
-
-/* Splits a union of null and one other: the other, and null's branch. Not a union: the shape itself and -1. NULL if it
- * is any other union. */
-static const struct shape *without_null(const struct shape *shape, int *ret_null_at)
-{
-    *ret_null_at = -1;
-    if (shape->type != SHAPE_UNION) return shape;
-    if (shape->n != 2) return NULL;
-    *ret_null_at = shape->items[0]->type == SHAPE_NULL ? 0 : 1;
-    if (shape->items[*ret_null_at]->type != SHAPE_NULL) return NULL;
-    return shape->items[1 - *ret_null_at];
-}
-
-/* ---- columns --------------------------------------------------------------------------------------------------- */
-
-static const struct { const char *avro, *connect_name; } forms[KIND_COUNT] = {
+static const struct {
+    const char *avro, *connect_name;
+} forms[KIND_COUNT] = {
 #define X(id, tag, avro, connect_name, text) [KIND_##id] = {avro, connect_name},
     KIND_TABLE(X)
 #undef X
 };
 
-static bool same_name(const char *a, const char *b)
-{
+static bool same_name(const char *a, const char *b) {
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
 /* The kind whose wire form this is, KIND_COUNT if there is none. */
-static enum kind kind_of(const struct shape *value, const json_t *annotations)
-{
-    const char *connect_name = attribute(annotations, "connect.name"), *connect_type = attribute(annotations, "connect.type");
+static enum kind kind_of(const struct shape *value, const json_t *annotations) {
+    const char *connect_name = attribute(annotations, "connect.name"),
+               *connect_type = attribute(annotations, "connect.type");
     const char *logical = attribute(annotations, "logicalType");
-    if (!connect_name && value->type == SHAPE_BYTES && same_name(logical, "decimal")) return KIND_DECIMAL;
+    if (!connect_name && value->type == SHAPE_BYTES && same_name(logical, "decimal"))
+        return KIND_DECIMAL;
     for (int kind = 0; kind < KIND_COUNT; kind++) {
-        if (strcmp(forms[kind].avro, type_names[value->type]) != 0 || !same_name(forms[kind].connect_name, connect_name)) continue;
-        if (kind == KIND_INT16 && !same_name(connect_type, "int16") && !same_name(connect_type, "int8")) continue;
+        if (strcmp(forms[kind].avro, shape_word_of(value)) != 0 ||
+            !same_name(forms[kind].connect_name, connect_name))
+            continue;
+        if (kind == KIND_INT16 && !same_name(connect_type, "int16") && !same_name(connect_type, "int8"))
+            continue;
         return (enum kind)kind;
     }
     return KIND_COUNT;
 }
 
-/* The JSON that carries a column's annotations: the branch of its union, or where its named type was defined. */
-static const json_t *annotations_of(const struct compiler *k, const json_t *type, int null_at, const struct shape *value)
-{
+/* The JSON that carries a column's annotations: the branch of its union, or where its named type was defined.
+ */
+static const json_t *annotations_of(const struct compiler *k, const json_t *type, int null_at,
+                                    const struct shape *value) {
     const struct named *named = definition(k, value);
-    if (named) return named->json;
-    while (json_is_object(type) && !json_is_string(json_object_get(type, "type"))) type = json_object_get(type, "type");
-    if (json_is_array(type) && null_at >= 0) type = json_array_get(type, (size_t)(1 - null_at));
-    while (json_is_object(type) && json_is_object(json_object_get(type, "type"))) type = json_object_get(type, "type");
+    if (named)
+        return named->json;
+    while (json_is_object(type) && !json_is_string(json_object_get(type, "type")))
+        type = json_object_get(type, "type");
+    if (json_is_array(type) && null_at >= 0)
+        type = json_array_get(type, (size_t)(1 - null_at));
+    while (json_is_object(type) && json_is_object(json_object_get(type, "type")))
+        type = json_object_get(type, "type");
     return type;
 }
 
-static bool point_valid(const struct shape *record)
-{
+static bool point_valid(const struct shape *record) {
     int doubles = 0;
     for (int i = 0; i < record->n; i++)
         if (strcmp(record->names[i], "x") == 0 || strcmp(record->names[i], "y") == 0) {
-            if (record->items[i]->type != SHAPE_DOUBLE) return false;
+            if (record->items[i]->type != SHAPE_DOUBLE)
+                return false;
             doubles++;
         }
     return doubles == 2;
 }
 
 /* What the kind alone does not say; false if it is missing or impossible. */
-static bool column_details(struct plan_column *column, const json_t *annotations, int *ret_precision)
-{
+static bool column_details(struct plan_column *column, const json_t *annotations, int *ret_precision) {
     *ret_precision = 0;
     column->length = -1;
     switch (column->kind) {
     case KIND_DECIMAL:
         column->scale = attribute_int(annotations, "scale", "scale", 0);
         *ret_precision = attribute_int(annotations, "precision", "connect.decimal.precision", 0);
-        return column->scale >= -DECIMAL_SCALE_MAX && column->scale <= DECIMAL_SCALE_MAX && *ret_precision >= 0 &&
-               *ret_precision <= DECIMAL_PRECISION_MAX;
+        return column->scale >= -DECIMAL_SCALE_MAX && column->scale <= DECIMAL_SCALE_MAX &&
+               *ret_precision >= 0 && *ret_precision <= DECIMAL_PRECISION_MAX;
     case KIND_BITS:
         column->length = attribute_int(annotations, "", "length", 0);
         return column->length > 0 && column->length <= BITS_LENGTH_MAX;
@@ -282,64 +89,76 @@ static bool column_details(struct plan_column *column, const json_t *annotations
 }
 
 /* Fills one plan column; returns its annotations, NULL (and refused) if the field's form is not ours. */
-static const json_t *column_compile(struct compiler *k, const json_t *field, const struct shape *shape, struct plan_column *column,
-                                    int *ret_precision)
-{
+static const json_t *column_compile(struct compiler *k, const json_t *field, const struct shape *shape,
+                                    struct plan_column *column, int *ret_precision) {
     const char *name = attribute(field, "name");
     column->shape = shape;
     column->value = without_null(shape, &column->null_at);
-    if (!column->value) return REFUSE(k, "column '%.200s' is a union of more than null and one type", name), NULL;
-    const json_t *annotations = annotations_of(k, json_object_get(field, "type"), column->null_at, column->value);
+    if (!column->value)
+        return REFUSE(k, "column '%.200s' is a union of more than null and one type", name), NULL;
+    const json_t *annotations =
+        annotations_of(k, json_object_get(field, "type"), column->null_at, column->value);
     column->kind = kind_of(column->value, annotations);
     if (column->kind == KIND_COUNT) {
         const char *connect_name = attribute(annotations, "connect.name");
-        return REFUSE(k, "column '%.200s' has a form that this version does not know: Avro %s, connect.name %.200s", name,
-                      type_names[column->value->type], connect_name ? connect_name : "none"), NULL;
+        return REFUSE(
+                   k,
+                   "column '%.200s' has a form that this version does not know: Avro %s, connect.name %.200s",
+                   name, shape_word_of(column->value), connect_name ? connect_name : "none"),
+               NULL;
     }
     if (!column_details(column, annotations, ret_precision))
         return REFUSE(k, "column '%.200s': length, precision or scale is missing or impossible", name), NULL;
     return annotations;
 }
 
-/* ---- tables ---------------------------------------------------------------------------------------------------- */
+/* ---- tables
+ * ---------------------------------------------------------------------------------------------------- */
 
 /* True if `allowed` is exactly these labels joined by commas. */
-static bool labels_are(const char *const *labels, const char *allowed)
-{
+static bool labels_are(const char *const *labels, const char *allowed) {
     for (; *labels; labels++) {
         size_t len = strlen(*labels);
-        if (strncmp(allowed, *labels, len) != 0) return false;
+        if (strncmp(allowed, *labels, len) != 0)
+            return false;
         allowed += len;
-        if (labels[1] && *allowed++ != ',') return false;
+        if (labels[1] && *allowed++ != ',')
+            return false;
     }
     return *allowed == '\0';
 }
 
-/* An enum's labels from parameter `allowed`. A label may hold a comma: "millrace.types" then tells where the cuts are. */
-static const char *const *labels_of(struct compiler *k, const json_t *annotations, const struct table *table)
-{
+/* An enum's labels from parameter `allowed`. A label may hold a comma: "millrace.types" then tells where the
+ * cuts are. */
+static const char *const *labels_of(struct compiler *k, const json_t *annotations,
+                                    const struct table *table) {
     const char *allowed = attribute(json_object_get(annotations, "connect.parameters"), "allowed");
-    if (!allowed) return NULL;
+    if (!allowed)
+        return NULL;
     for (int i = 0; i < table->n_types; i++)
-        if (table->types[i].kind == USER_TYPE_ENUM && labels_are(table->types[i].labels, allowed)) return table->types[i].labels;
+        if (table->types[i].kind == USER_TYPE_ENUM && labels_are(table->types[i].labels, allowed))
+            return table->types[i].labels;
     size_t n = 1, i = 0;
-    for (const char *p = allowed; *p; p++) n += *p == ',';
+    for (const char *p = allowed; *p; p++)
+        n += *p == ',';
     const char **labels = arena_alloc(k->arena, (n + 1) * sizeof *labels);
     for (const char *p = allowed; *p || i == 0;) {
         size_t len = strcspn(p, ",");
         labels[i++] = arena_strndup(k->arena, p, len);
         p += len;
-        if (*p == ',' && *++p == '\0') labels[i++] = "";
+        if (*p == ',' && *++p == '\0')
+            labels[i++] = "";
     }
     labels[i] = NULL;
     return labels;
 }
 
-static bool column_describe(struct compiler *k, const json_t *field, struct plan_column *plan, struct column *column)
-{
+static bool column_describe(struct compiler *k, const json_t *field, struct plan_column *plan,
+                            struct column *column) {
     int precision;
     const json_t *annotations = column_compile(k, field, plan->shape, plan, &precision);
-    if (!annotations) return false;
+    if (!annotations)
+        return false;
     const char *name = attribute(field, "millrace.name"), *type = attribute(field, "millrace.type");
     const json_t *key = json_object_get(field, "millrace.key");
     column->name = arena_strdup(k->arena, name ? name : attribute(field, "name"));
@@ -349,33 +168,37 @@ static bool column_describe(struct compiler *k, const json_t *field, struct plan
     column->scale = plan->scale;
     column->precision = precision;
     column->nullable = plan->null_at >= 0;
-    column->key = json_is_integer(key) && json_integer_value(key) > 0 && json_integer_value(key) <= PLAN_COLUMNS_MAX
-                      ? (int)json_integer_value(key)
-                      : 0;
-    if (key && !column->key) return REFUSE(k, "column '%.200s' has an impossible place in the key", column->name), false;
+    column->key =
+        json_is_integer(key) && json_integer_value(key) > 0 && json_integer_value(key) <= PLAN_COLUMNS_MAX
+            ? (int)json_integer_value(key)
+            : 0;
+    if (key && !column->key)
+        return REFUSE(k, "column '%.200s' has an impossible place in the key", column->name), false;
     if (plan->kind == KIND_ENUM && !(column->labels = labels_of(k, annotations, k->plan->table)))
         return REFUSE(k, "column '%.200s' is an enum without labels", column->name), false;
     return true;
 }
 
 /* The key's columns in order; each place 1..n exactly once. */
-static bool table_key(struct compiler *k, struct table *table)
-{
-    for (int i = 0; i < table->n_columns; i++) table->n_key += table->columns[i].key > 0;
+static bool table_key(struct compiler *k, struct table *table) {
+    for (int i = 0; i < table->n_columns; i++)
+        table->n_key += table->columns[i].key > 0;
     table->key = arena_alloc(k->arena, ((size_t)table->n_key + 1) * sizeof *table->key);
-    for (int i = 0; i < table->n_key; i++) table->key[i] = -1;
+    for (int i = 0; i < table->n_key; i++)
+        table->key[i] = -1;
     for (int i = 0; i < table->n_columns; i++) {
         int place = table->columns[i].key;
-        if (place == 0) continue;
-        if (place > table->n_key || table->key[place - 1] >= 0) return REFUSE(k, "the places of the key's columns are not 1 to %d", table->n_key), false;
+        if (place == 0)
+            continue;
+        if (place > table->n_key || table->key[place - 1] >= 0)
+            return REFUSE(k, "the places of the key's columns are not 1 to %d", table->n_key), false;
         table->key[place - 1] = i;
     }
     return true;
 }
 
 /* One of {"enum":[s,n],"labels":[..]}, {"composite":[s,n],"attributes":[[a,t],..]}, {"extension":n}. */
-static bool user_type(struct compiler *k, const json_t *json, struct user_type *ret)
-{
+static bool user_type(struct compiler *k, const json_t *json, struct user_type *ret) {
     const json_t *of_enum = json_object_get(json, "enum"), *of_composite = json_object_get(json, "composite");
     const json_t *name = of_enum ? of_enum : of_composite;
     const char *extension = attribute(json, "extension");
@@ -384,30 +207,32 @@ static bool user_type(struct compiler *k, const json_t *json, struct user_type *
         return true;
     }
     const char *const *names = text_list(k, name, -1);
-    if (!names || json_array_size(name) != 2) return false;
+    if (!names || json_array_size(name) != 2)
+        return false;
     ret->kind = of_enum ? USER_TYPE_ENUM : USER_TYPE_COMPOSITE;
     ret->schema = names[0];
     ret->name = names[1];
-    if (of_enum) return (ret->labels = text_list(k, json_object_get(json, "labels"), -1)) != NULL;
+    if (of_enum)
+        return (ret->labels = text_list(k, json_object_get(json, "labels"), -1)) != NULL;
     const json_t *attributes = json_object_get(json, "attributes");
     ret->labels = text_list(k, attributes, 0);
     ret->label_types = text_list(k, attributes, 1);
     return ret->labels && ret->label_types;
 }
 
-static bool table_types(struct compiler *k, const json_t *types, struct table *table)
-{
+static bool table_types(struct compiler *k, const json_t *types, struct table *table) {
     size_t n = json_array_size(types);
     table->types = arena_zalloc(k->arena, (n + 1) * sizeof *table->types);
     for (size_t i = 0; i < n; i++)
-        if (!user_type(k, json_array_get(types, i), &table->types[i])) return REFUSE(k, "a user type that this version does not know"), false;
+        if (!user_type(k, json_array_get(types, i), &table->types[i]))
+            return REFUSE(k, "a user type that this version does not know"), false;
     table->n_types = (int)n;
     return true;
 }
 
-/* Schema and table: exact in "millrace.table"; without it (Debezium's own records) the last two parts before ".Value". */
-static bool table_name(struct compiler *k, const struct named *row, struct table *table)
-{
+/* Schema and table: exact in "millrace.table"; without it (Debezium's own records) the last two parts before
+ * ".Value". */
+static bool table_name(struct compiler *k, const struct named *row, struct table *table) {
     const json_t *exact = json_object_get(row->json, "millrace.table");
     const char *const *names = text_list(k, exact, -1);
     if (names && json_array_size(exact) == 2) {
@@ -416,9 +241,11 @@ static bool table_name(struct compiler *k, const struct named *row, struct table
         return true;
     }
     char *full = arena_strdup(k->arena, row->full), *dot = strrchr(full, '.');
-    if (dot) *dot = '\0';
+    if (dot)
+        *dot = '\0';
     char *name = dot ? strrchr(full, '.') : NULL;
-    if (!name) return REFUSE(k, "the schema does not tell its table"), false;
+    if (!name)
+        return REFUSE(k, "the schema does not tell its table"), false;
     *name = '\0';
     char *schema = strrchr(full, '.');
     table->schema = schema ? schema + 1 : full;
@@ -426,8 +253,7 @@ static bool table_name(struct compiler *k, const struct named *row, struct table
     return true;
 }
 
-static bool names_differ(struct compiler *k, const struct table *table)
-{
+static bool names_differ(struct compiler *k, const struct table *table) {
     for (int i = 0; i < table->n_columns; i++)
         for (int j = 0; j < i; j++)
             if (strcmp(table->columns[i].name, table->columns[j].name) == 0)
@@ -435,100 +261,113 @@ static bool names_differ(struct compiler *k, const struct table *table)
     return true;
 }
 
-static bool table_compile(struct compiler *k, const struct shape *row)
-{
+static bool table_compile(struct compiler *k, const struct shape *row) {
     const struct named *named = definition(k, row);
     const json_t *fields = json_object_get(named->json, "fields");
-    if (row->n > PLAN_COLUMNS_MAX) return REFUSE(k, "more than %d columns", PLAN_COLUMNS_MAX), false;
+    if (row->n > PLAN_COLUMNS_MAX)
+        return REFUSE(k, "more than %d columns", PLAN_COLUMNS_MAX), false;
     struct plan *plan = k->plan;
     struct table *table = plan->table = arena_zalloc(k->arena, sizeof *table);
     plan->n_columns = table->n_columns = row->n;
     plan->columns = arena_zalloc(k->arena, ((size_t)row->n + 1) * sizeof *plan->columns);
     table->columns = arena_zalloc(k->arena, ((size_t)row->n + 1) * sizeof *table->columns);
     table->partial = json_is_true(json_object_get(named->json, "millrace.partial"));
-    if (!table_name(k, named, table) || !table_types(k, json_object_get(named->json, "millrace.types"), table)) return false;
+    if (!table_name(k, named, table) ||
+        !table_types(k, json_object_get(named->json, "millrace.types"), table))
+        return false;
     for (int i = 0; i < row->n; i++) {
         plan->columns[i].shape = row->items[i];
-        if (!column_describe(k, json_array_get(fields, (size_t)i), &plan->columns[i], &table->columns[i])) return false;
+        if (!column_describe(k, json_array_get(fields, (size_t)i), &plan->columns[i], &table->columns[i]))
+            return false;
     }
-    if (!table_key(k, table) || !names_differ(k, table)) return false;
+    if (!table_key(k, table) || !names_differ(k, table))
+        return false;
     table->digest = table_digest(table);
     return true;
 }
 
-/* ---- envelopes ------------------------------------------------------------------------------------------------- */
+/* ---- envelopes
+ * ------------------------------------------------------------------------------------------------- */
 
 struct slot_name {
     const char *name;
     enum slot slot;
 };
 static const struct slot_name envelope_slots[] = {
-    {"before", SLOT_BEFORE}, {"after", SLOT_AFTER}, {"source", SLOT_SOURCE}, {"op", SLOT_OP}, {NULL, SLOT_SKIP},
+    {"before", SLOT_BEFORE}, {"after", SLOT_AFTER}, {"source", SLOT_SOURCE},
+    {"op", SLOT_OP},         {NULL, SLOT_SKIP},
 };
 static const struct slot_name source_slots[] = {
     {"ts_us", SLOT_TS_US}, {"ts_ms", SLOT_TS_MS}, {"txId", SLOT_XID}, {"lsn", SLOT_LSN}, {NULL, SLOT_SKIP},
 };
 
 /* A field with the right name but another type is none of ours: gone past like an unknown one. */
-static bool slot_fits(enum slot slot, const struct shape *value)
-{
+static bool slot_fits(enum slot slot, const struct shape *value) {
     switch (slot) {
     case SLOT_BEFORE:
     case SLOT_AFTER:
-    case SLOT_SOURCE: return value->type == SHAPE_RECORD;
-    case SLOT_OP: return value->type == SHAPE_STRING;
+    case SLOT_SOURCE:
+        return value->type == SHAPE_RECORD;
+    case SLOT_OP:
+        return value->type == SHAPE_STRING;
     case SLOT_TS_US:
     case SLOT_TS_MS:
     case SLOT_XID:
-    case SLOT_LSN: return value->type == SHAPE_LONG || value->type == SHAPE_INT;
-    case SLOT_SKIP: return true;
+    case SLOT_LSN:
+        return value->type == SHAPE_LONG || value->type == SHAPE_INT;
+    case SLOT_SKIP:
+        return true;
     }
     return false;
 }
 
-static void fields_compile(struct compiler *k, const struct shape *record, const struct slot_name *names, struct plan_fields *ret)
-{
+static void fields_compile(struct compiler *k, const struct shape *record, const struct slot_name *names,
+                           struct plan_fields *ret) {
     ret->n = record->n;
     ret->fields = arena_zalloc(k->arena, ((size_t)record->n + 1) * sizeof *ret->fields);
     for (int i = 0; i < record->n; i++) {
         struct plan_field *field = &ret->fields[i];
         const struct slot_name *known = names;
-        while (known->name && strcmp(known->name, record->names[i]) != 0) known++;
+        while (known->name && strcmp(known->name, record->names[i]) != 0)
+            known++;
         const struct shape *value = without_null(record->items[i], &field->null_at);
-        if (!value) field->null_at = -1;
+        if (!value)
+            field->null_at = -1;
         field->value = value ? value : record->items[i];
         field->slot = slot_fits(known->slot, field->value) ? known->slot : SLOT_SKIP;
     }
 }
 
 /* The record behind a field of the envelope, NULL if it has none. */
-static const struct shape *slot_record(const struct plan_fields *fields, enum slot slot)
-{
+static const struct shape *slot_record(const struct plan_fields *fields, enum slot slot) {
     for (int i = 0; i < fields->n; i++)
-        if (fields->fields[i].slot == slot) return fields->fields[i].value;
+        if (fields->fields[i].slot == slot)
+            return fields->fields[i].value;
     return NULL;
 }
 
-static void envelope_compile(struct compiler *k, const struct shape *root)
-{
+static void envelope_compile(struct compiler *k, const struct shape *root) {
     struct plan *plan = k->plan;
     if (root->type != SHAPE_RECORD) {
         REFUSE(k, "it is not an envelope");
         return;
     }
     fields_compile(k, root, envelope_slots, &plan->envelope);
-    const struct shape *before = slot_record(&plan->envelope, SLOT_BEFORE), *after = slot_record(&plan->envelope, SLOT_AFTER);
+    const struct shape *before = slot_record(&plan->envelope, SLOT_BEFORE),
+                       *after = slot_record(&plan->envelope, SLOT_AFTER);
     const struct shape *source = slot_record(&plan->envelope, SLOT_SOURCE);
     if (!after || (before && before != after) || !slot_record(&plan->envelope, SLOT_OP)) {
-        REFUSE(k, "it is not an envelope: 'op' or 'after' is missing, or 'before' is another record than 'after'");
+        REFUSE(
+            k,
+            "it is not an envelope: 'op' or 'after' is missing, or 'before' is another record than 'after'");
         return;
     }
-    if (source) fields_compile(k, source, source_slots, &plan->source);
+    if (source)
+        fields_compile(k, source, source_slots, &plan->source);
     (void)table_compile(k, after);
 }
 
-static void key_compile(struct compiler *k, const struct shape *root)
-{
+static void key_compile(struct compiler *k, const struct shape *root) {
     struct plan *plan = k->plan;
     const struct named *named = definition(k, root);
     if (root->type != SHAPE_RECORD || root->n > PLAN_COLUMNS_MAX) {
@@ -540,27 +379,28 @@ static void key_compile(struct compiler *k, const struct shape *root)
     for (int i = 0; i < root->n; i++) {
         int precision;
         const json_t *field = json_array_get(json_object_get(named->json, "fields"), (size_t)i);
-        if (!column_compile(k, field, root->items[i], &plan->columns[i], &precision)) return;
+        if (!column_compile(k, field, root->items[i], &plan->columns[i], &precision))
+            return;
     }
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------------- */
+/* ---- all of it
+ * ------------------------------------------------------------------------------------------------- */
 
 /* A second opinion: what Avro's own library does not accept, other readers will not either. */
-static bool avro_accepts(struct compiler *k, struct slice json)
-{
+static bool avro_accepts(struct compiler *k, struct slice json) {
     CLEANUP_BUF plain = {0};
     struct err err = {0};
     avro_schema_t schema = NULL;
-    if (avro_schema_strip(json, &plain, &err) != OK) return REFUSE(k, "%.500s", err.text), false;
+    if (avro_schema_strip(json, &plain, &err) != OK)
+        return REFUSE(k, "%.500s", err.text), false;
     if (avro_schema_from_json_length(plain.data, plain.len, &schema) != 0)
         return REFUSE(k, "it is not an Avro schema: %.500s", avro_strerror()), false;
     avro_schema_decref(schema);
     return true;
 }
 
-static struct plan *plan_new(struct slice json, void (*compile)(struct compiler *, const struct shape *))
-{
+static struct plan *plan_new(struct slice json, void (*compile)(struct compiler *, const struct shape *)) {
     struct plan *plan = xcalloc(1, sizeof *plan);
     struct compiler k = {.plan = plan, .arena = &plan->arena};
     json_error_t error;
@@ -568,7 +408,8 @@ static struct plan *plan_new(struct slice json, void (*compile)(struct compiler 
         REFUSE(&k, "its schema is larger than %d bytes", PLAN_JSON_BYTES_MAX);
         return plan;
     }
-    if (!avro_accepts(&k, json)) return plan;
+    if (!avro_accepts(&k, json))
+        return plan;
     json_t *root = json_loadb(json.data, json.len, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
     if (!root) {
         REFUSE(&k, "its schema is not JSON: %s", error.text);
@@ -576,25 +417,24 @@ static struct plan *plan_new(struct slice json, void (*compile)(struct compiler 
     }
     k.named = arena_alloc(&k.scratch, NAMED_TYPES_MAX * sizeof *k.named);
     const struct shape *shape = shape_of(&k, root, "", 0);
-    if (shape) compile(&k, shape);
+    if (shape)
+        compile(&k, shape);
     json_decref(root);
     arena_free(&k.scratch);
     return plan;
 }
 
-struct plan *plan_envelope(struct slice json)
-{
+struct plan *plan_envelope(struct slice json) {
     return plan_new(json, envelope_compile);
 }
 
-struct plan *plan_key(struct slice json)
-{
+struct plan *plan_key(struct slice json) {
     return plan_new(json, key_compile);
 }
 
-void plan_free(struct plan *plan)
-{
-    if (!plan) return;
+void plan_free(struct plan *plan) {
+    if (!plan)
+        return;
     arena_free(&plan->arena);
     free(plan);
 }

@@ -1,22 +1,36 @@
-/* A schema's JSON compiled into what decoding needs: a tree of shapes (enough to skip any Avro value) and, for envelopes
- * and keys, flat lists of fields resolved by name. Debezium's field names and annotations; attributes of ours begin with
- * "millrace.". Limits: 4 MB of JSON, nesting 32, 4096 named types, 1600 columns. */
+/* A schema's JSON compiled into what decoding needs: a tree of shapes (enough to skip any Avro value) and,
+ * for envelopes and keys, flat lists of fields resolved by name. Debezium's field names and annotations;
+ * attributes of ours begin with "millrace.". Limits: 4 MB of JSON, nesting 32, 4096 named types, 1600
+ * columns. */
 #pragma once
 
 #include "base/arena.h"
 #include "schemas/change.h"
 
 enum shape_type {
-    SHAPE_NULL, SHAPE_BOOLEAN, SHAPE_INT, SHAPE_LONG, SHAPE_FLOAT, SHAPE_DOUBLE, SHAPE_BYTES, SHAPE_STRING,
-    SHAPE_RECORD, SHAPE_ENUM, SHAPE_ARRAY, SHAPE_MAP, SHAPE_UNION, SHAPE_FIXED,
+    SHAPE_NULL,
+    SHAPE_BOOLEAN,
+    SHAPE_INT,
+    SHAPE_LONG,
+    SHAPE_FLOAT,
+    SHAPE_DOUBLE,
+    SHAPE_BYTES,
+    SHAPE_STRING,
+    SHAPE_RECORD,
+    SHAPE_ENUM,
+    SHAPE_ARRAY,
+    SHAPE_MAP,
+    SHAPE_UNION,
+    SHAPE_FIXED,
 };
 
-/* Any Avro type. Named types may refer to themselves, so the tree may have circles: whoever walks it bounds its depth. */
+/* Any Avro type. Named types may refer to themselves, so the tree may have circles: whoever walks it bounds
+ * its depth. */
 struct shape {
     enum shape_type type;
-    int n;               /* RECORD: fields; UNION: branches; ENUM: symbols; FIXED: bytes */
+    int n;                      /* RECORD: fields; UNION: branches; ENUM: symbols; FIXED: bytes */
     const struct shape **items; /* RECORD: of each field; UNION: branches; ARRAY, MAP: one */
-    const char **names;  /* RECORD: field names */
+    const char **names;         /* RECORD: field names */
 };
 
 /* How one column (or key field) stands on the wire. */
@@ -29,7 +43,17 @@ struct plan_column {
 };
 
 /* What an envelope's or a source block's field is to us. */
-enum slot { SLOT_SKIP, SLOT_BEFORE, SLOT_AFTER, SLOT_SOURCE, SLOT_OP, SLOT_TS_US, SLOT_TS_MS, SLOT_XID, SLOT_LSN };
+enum slot {
+    SLOT_SKIP,
+    SLOT_BEFORE,
+    SLOT_AFTER,
+    SLOT_SOURCE,
+    SLOT_OP,
+    SLOT_TS_US,
+    SLOT_TS_MS,
+    SLOT_XID,
+    SLOT_LSN
+};
 struct plan_field {
     enum slot slot;
     int null_at;               /* as in plan_column; -1 too for any other union, which then is `value` */
@@ -53,8 +77,8 @@ struct plan {
 
 enum { PLAN_DEPTH_MAX = 32, PLAN_JSON_BYTES_MAX = 4 << 20, PLAN_COLUMNS_MAX = 1600 };
 
-/* Compile the schema text of an envelope, or of a key. Never fails: what cannot be used is said in `refused` (ids are
- * immutable, so the answer is worth keeping). The caller frees. */
+/* Compile the schema text of an envelope, or of a key. Never fails: what cannot be used is said in `refused`
+ * (ids are immutable, so the answer is worth keeping). The caller frees. */
 struct plan *plan_envelope(struct slice json);
 struct plan *plan_key(struct slice json);
 void plan_free(struct plan *plan);

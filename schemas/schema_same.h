@@ -5,9 +5,9 @@
 
 #include "base/slice.h"
 
-/* True if both texts are the same JSON after: attribute order, whitespace, {"type":"int"} for "int", and names written
- * with or without their namespace. Every other attribute must be equal. False also if one is not JSON or nested deeper than
- * JSON_DEPTH_MAX. */
+/* True if both texts are the same JSON after: attribute order, whitespace, {"type":"int"} for "int", and
+ * names written with or without their namespace. Every other attribute must be equal. False also if one is
+ * not JSON or nested deeper than JSON_DEPTH_MAX. */
 bool schema_same(struct slice a, struct slice b);
 
 /* True if no bracket in this JSON text stands deeper than `depth`; asked before a parser recurses over it. */

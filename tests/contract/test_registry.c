@@ -1,5 +1,5 @@
-/* A real schema registry (Apicurio's Confluent API, Confluent's own, Karapace) does what the code believes of it.
- * MILLRACE_TEST_REGISTRY is its base URL; tests/run starts one and sets it. */
+/* A real schema registry (Apicurio's Confluent API, Confluent's own, Karapace) does what the code believes of
+ * it. MILLRACE_TEST_REGISTRY is its base URL; tests/run starts one and sets it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,13 +21,13 @@ struct fixture {
     char subject[128]; /* new in every test */
 };
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     static struct fixture fixture;
     static int n;
     fixture.url = getenv("MILLRACE_TEST_REGISTRY");
     if (!fixture.url) {
-        fprintf(stderr, "MILLRACE_TEST_REGISTRY is not set: start the tests with tests/run, or set it to the base URL of a schema registry\n");
+        fprintf(stderr, "MILLRACE_TEST_REGISTRY is not set: start the tests with tests/run, or set it to the "
+                        "base URL of a schema registry\n");
         return -1;
     }
     struct registry_config config = {.url = fixture.url, .timeout_ms = 10000};
@@ -35,63 +35,71 @@ static int setup(void **state)
         fprintf(stderr, "%s\n", fixture.err.text);
         return -1;
     }
-    snprintf(fixture.subject, sizeof fixture.subject, "contract-%d-%lld.%d-value", (int)getpid(), (long long)clock_wall(&clock_system), n++);
+    snprintf(fixture.subject, sizeof fixture.subject, "contract-%d-%lld.%d-value", (int)getpid(),
+             (long long)clock_wall(&clock_system), n++);
     *state = &fixture;
     return 0;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     struct fixture *f = *state;
     schema_store_free(f->store);
     f->store = NULL;
     return 0;
 }
 
-static uint32_t put(struct fixture *f, const char *json)
-{
+static uint32_t put(struct fixture *f, const char *json) {
     uint32_t id = 0;
-    if (schema_put(f->store, f->subject, slice_of(json), &id, &f->err) != OK) fail_msg("%s", f->err.text);
+    if (schema_put(f->store, f->subject, slice_of(json), &id, &f->err) != OK)
+        fail_msg("%s", f->err.text);
     return id;
 }
 
 /* A second store sees only what the registry itself keeps. */
-static struct schema_store *another(struct fixture *f)
-{
+static struct schema_store *another(struct fixture *f) {
     struct registry_config config = {.url = f->url, .timeout_ms = 10000};
     struct schema_store *store;
-    if (registry_open(&config, &store, &f->err) != OK) fail_msg("%s", f->err.text);
+    if (registry_open(&config, &store, &f->err) != OK)
+        fail_msg("%s", f->err.text);
     return store;
 }
 
-#define RECORD(fields) "{\"type\":\"record\",\"name\":\"Value\",\"namespace\":\"shop.public.t\",\"fields\":[" fields "]}"
+#define RECORD(fields) \
+    "{\"type\":\"record\",\"name\":\"Value\",\"namespace\":\"shop.public.t\",\"fields\":[" fields "]}"
 #define FIELD(name, type) "{\"name\":\"" name "\",\"type\":" type "}"
 
-static void a_schema_comes_back_with_every_attribute(void **state)
-{
+static void a_schema_comes_back_with_every_attribute(void **state) {
     struct fixture *f = *state;
-    static const char json[] =
-        "{\"type\":\"record\",\"name\":\"Envelope\",\"namespace\":\"shop.public.t\",\"fields\":[{\"name\":\"before\",\"type\":[\"null\","
-        "{\"type\":\"record\",\"name\":\"Value\",\"fields\":[{\"name\":\"balance\",\"type\":{\"type\":\"bytes\",\"scale\":2,\"precision\":12,"
-        "\"connect.version\":1,\"connect.parameters\":{\"scale\":\"2\"},\"connect.default\":\"\\u0000\",\"connect.name\":"
-        "\"org.apache.kafka.connect.data.Decimal\",\"logicalType\":\"decimal\"},\"default\":\"\\u0000\",\"millrace.type\":\"numeric(12,2)\","
-        "\"millrace.name\":\"gr\u00fc\u00dfe \\\"x\\\"\",\"millrace.key\":1}],\"connect.name\":\"shop.public.t.Value\",\"millrace.table\":[\"public\",\"t\"],"
-        "\"millrace.types\":[{\"enum\":[\"public\",\"mood\"],\"labels\":[\"sad\",\"ok\"]}]}],\"default\":null},"
-        "{\"name\":\"after\",\"type\":[\"null\",\"Value\"],\"default\":null}],\"connect.version\":2,\"connect.name\":\"shop.public.t.Envelope\"}";
+    static const char json[] = "{\"type\":\"record\",\"name\":\"Envelope\",\"namespace\":\"shop.public.t\","
+                               "\"fields\":[{\"name\":\"before\",\"type\":[\"null\","
+                               "{\"type\":\"record\",\"name\":\"Value\",\"fields\":[{\"name\":\"balance\","
+                               "\"type\":{\"type\":\"bytes\",\"scale\":2,\"precision\":12,"
+                               "\"connect.version\":1,\"connect.parameters\":{\"scale\":\"2\"},\"connect."
+                               "default\":\"\\u0000\",\"connect.name\":"
+                               "\"org.apache.kafka.connect.data.Decimal\",\"logicalType\":\"decimal\"},"
+                               "\"default\":\"\\u0000\",\"millrace.type\":\"numeric(12,2)\","
+                               "\"millrace.name\":\"gr\u00fc\u00dfe "
+                               "\\\"x\\\"\",\"millrace.key\":1}],\"connect.name\":\"shop.public.t.Value\","
+                               "\"millrace.table\":[\"public\",\"t\"],"
+                               "\"millrace.types\":[{\"enum\":[\"public\",\"mood\"],\"labels\":[\"sad\","
+                               "\"ok\"]}]}],\"default\":null},"
+                               "{\"name\":\"after\",\"type\":[\"null\",\"Value\"],\"default\":null}],"
+                               "\"connect.version\":2,\"connect.name\":\"shop.public.t.Envelope\"}";
     uint32_t id = put(f, json);
     struct schema_store *store = another(f);
     struct slice text;
-    if (schema_get(store, id, &text, &f->err) != OK) fail_msg("%s", f->err.text);
+    if (schema_get(store, id, &text, &f->err) != OK)
+        fail_msg("%s", f->err.text);
     assert_true(schema_same(text, slice_of(json)));
     schema_store_free(store);
 }
 
-static void the_same_text_gives_the_same_id(void **state)
-{
+static void the_same_text_gives_the_same_id(void **state) {
     struct fixture *f = *state;
     uint32_t first = put(f, RECORD(FIELD("a", "\"int\""))), again = 0, elsewhere = 0;
     struct schema_store *store = another(f);
-    assert_int_equal(schema_put(store, f->subject, slice_of(RECORD(FIELD("a", "\"int\""))), &again, &f->err), OK);
+    assert_int_equal(schema_put(store, f->subject, slice_of(RECORD(FIELD("a", "\"int\""))), &again, &f->err),
+                     OK);
     assert_int_equal(again, first);
     f->subject[0] = 'C';
     elsewhere = put(f, RECORD(FIELD("a", "\"int\"")));
@@ -99,27 +107,27 @@ static void the_same_text_gives_the_same_id(void **state)
     schema_store_free(store);
 }
 
-static void another_text_gives_another_id(void **state)
-{
+static void another_text_gives_another_id(void **state) {
     struct fixture *f = *state;
     uint32_t first = put(f, RECORD(FIELD("a", "\"int\"")));
-    uint32_t second = put(f, RECORD(FIELD("a", "\"int\"") ",{\"name\":\"b\",\"type\":[\"null\",\"int\"],\"default\":null}"));
+    uint32_t second = put(
+        f, RECORD(FIELD("a", "\"int\"") ",{\"name\":\"b\",\"type\":[\"null\",\"int\"],\"default\":null}"));
     assert_int_not_equal(first, second);
 }
 
-static void an_id_that_was_never_given_is_unknown(void **state)
-{
+static void an_id_that_was_never_given_is_unknown(void **state) {
     struct fixture *f = *state;
     struct slice text;
     assert_int_equal(schema_get(f->store, 2000000000, &text, &f->err), REJECT);
     assert_int_equal(f->err.id, ERR_SCHEMA_UNKNOWN);
 }
 
-static void set_compatibility(struct fixture *f, const char *level)
-{
+static void set_compatibility(struct fixture *f, const char *level) {
     CURL *curl = curl_easy_init();
-    CLEANUP_FREE char *url = xasprintf("%s/config/%s", f->url, f->subject), *body = xasprintf("{\"compatibility\":\"%s\"}", level);
-    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/vnd.schemaregistry.v1+json");
+    CLEANUP_FREE char *url = xasprintf("%s/config/%s", f->url, f->subject),
+                      *body = xasprintf("{\"compatibility\":\"%s\"}", level);
+    struct curl_slist *headers =
+        curl_slist_append(NULL, "Content-Type: application/vnd.schemaregistry.v1+json");
     long status = 0;
     FILE *nowhere = fopen("/dev/null", "w");
     curl_easy_setopt(curl, CURLOPT_URL, url);
@@ -137,12 +145,12 @@ static void set_compatibility(struct fixture *f, const char *level)
 }
 
 /* int to text and back: refused under BACKWARD, accepted under NONE, as the message says. */
-static void an_incompatible_change_is_refused_until_the_remedy_is_applied(void **state)
-{
+static void an_incompatible_change_is_refused_until_the_remedy_is_applied(void **state) {
     struct fixture *f = *state;
     uint32_t id = put(f, RECORD(FIELD("a", "\"int\""))), other = 0;
     set_compatibility(f, "BACKWARD");
-    assert_int_equal(schema_put(f->store, f->subject, slice_of(RECORD(FIELD("a", "\"string\""))), &other, &f->err), FATAL);
+    assert_int_equal(
+        schema_put(f->store, f->subject, slice_of(RECORD(FIELD("a", "\"string\""))), &other, &f->err), FATAL);
     assert_int_equal(f->err.id, ERR_SCHEMA_INCOMPATIBLE);
     assert_non_null(strstr(f->err.text, f->subject));
     set_compatibility(f, "NONE");
@@ -151,32 +159,34 @@ static void an_incompatible_change_is_refused_until_the_remedy_is_applied(void *
     assert_int_equal(put(f, RECORD(FIELD("a", "\"int\""))), id);
 }
 
-static void what_is_no_avro_schema_is_refused(void **state)
-{
+static void what_is_no_avro_schema_is_refused(void **state) {
     struct fixture *f = *state;
     uint32_t id;
-    assert_int_equal(schema_put(f->store, f->subject, slice_of("{\"type\":\"nosuch\"}"), &id, &f->err), FATAL);
+    assert_int_equal(schema_put(f->store, f->subject, slice_of("{\"type\":\"nosuch\"}"), &id, &f->err),
+                     FATAL);
     assert_int_equal(f->err.id, ERR_REGISTRY_REFUSED);
     assert_non_null(strstr(f->err.text, f->subject));
 }
 
-static void a_schema_of_1600_columns_is_kept(void **state)
-{
+static void a_schema_of_1600_columns_is_kept(void **state) {
     struct fixture *f = *state;
     CLEANUP_BUF json = {0};
     buf_puts(&json, "{\"type\":\"record\",\"name\":\"Value\",\"fields\":[");
     for (int i = 0; i < 1600; i++)
-        buf_printf(&json, "%s{\"name\":\"column_%d\",\"type\":[\"null\",{\"type\":\"string\",\"connect.name\":\"io.debezium.data.Json\"}],\"default\":null,"
-                          "\"millrace.type\":\"jsonb\"}", i ? "," : "", i);
+        buf_printf(&json,
+                   "%s{\"name\":\"column_%d\",\"type\":[\"null\",{\"type\":\"string\",\"connect.name\":\"io."
+                   "debezium.data.Json\"}],\"default\":null,"
+                   "\"millrace.type\":\"jsonb\"}",
+                   i ? "," : "", i);
     buf_puts(&json, "]}");
     put(f, buf_cstr(&json));
 }
 
-static void a_check_of_a_registry_is_ok_and_of_another_path_is_not(void **state)
-{
+static void a_check_of_a_registry_is_ok_and_of_another_path_is_not(void **state) {
     struct fixture *f = *state;
     struct registry_config config = {.url = f->url, .timeout_ms = 10000};
-    if (registry_check(&config, &f->err) != OK) fail_msg("%s", f->err.text);
+    if (registry_check(&config, &f->err) != OK)
+        fail_msg("%s", f->err.text);
     CLEANUP_FREE char *wrong = xasprintf("%s/no/such/path", f->url);
     config.url = wrong;
     assert_int_equal(registry_check(&config, &f->err), FATAL);
@@ -185,8 +195,7 @@ static void a_check_of_a_registry_is_ok_and_of_another_path_is_not(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_schema_comes_back_with_every_attribute),
         TEST(the_same_text_gives_the_same_id),
