@@ -3,14 +3,14 @@
 
 #define KEY_BYTES_SHOWN 64
 
-void decoder_init(struct decoder *d, struct catalog *catalog)
+void pgdecoder_init(struct pgdecoder *d, struct catalog *catalog)
 {
     d->catalog = catalog;
     d->before = xcalloc(PGOUTPUT_COLUMNS_MAX, sizeof *d->before);
     d->after = xcalloc(PGOUTPUT_COLUMNS_MAX, sizeof *d->after);
 }
 
-void decoder_free(struct decoder *d)
+void pgdecoder_free(struct pgdecoder *d)
 {
     arena_free(&d->scratch);
     free(d->before);
@@ -56,7 +56,7 @@ static bool label_known(const struct column *column, struct slice text)
     return false;
 }
 
-static enum code read_value(struct decoder *d, struct relation *r, const struct pgoutput_row *row, int i,
+static enum code read_value(struct pgdecoder *d, struct relation *r, const struct pgoutput_row *row, int i,
                             struct value *ret, struct err *err)
 {
     int at = r->to[i];
@@ -69,7 +69,7 @@ static enum code read_value(struct decoder *d, struct relation *r, const struct 
     return why ? refuse(r, row, column, why, err) : OK;
 }
 
-enum code decode_row(struct decoder *d, struct relation *r, const struct pgoutput_row *row, char old_kind,
+enum code decode_row(struct pgdecoder *d, struct relation *r, const struct pgoutput_row *row, char old_kind,
                      struct value *ret, struct err *err)
 {
     if (row->n != r->n_wire)

@@ -3,18 +3,18 @@
 
 #include "capture/postgres/catalog.h"
 
-struct decoder {
+struct pgdecoder {
     struct catalog *catalog;
     struct arena scratch;         /* what readers rewrite; reset per change */
     struct value *before, *after; /* PGOUTPUT_COLUMNS_MAX values each */
 };
-void decoder_init(struct decoder *decoder, struct catalog *catalog);
-void decoder_free(struct decoder *decoder);
+void pgdecoder_init(struct pgdecoder *decoder, struct catalog *catalog);
+void pgdecoder_free(struct pgdecoder *decoder);
 
 /* Reads a tuple. `old_kind` is 0 for a new tuple, 'K' or 'O' for an old one ('K': columns outside the identity are
  * ABSENT). Values borrow from the tuple and from scratch. May replace relation->table by a new version (a NULL where none
  * could be, a new label). REJECT/VALUE_NOT_CARRIED, FATAL/SOURCE_PROTOCOL. */
-MUST_CHECK enum code decode_row(struct decoder *decoder, struct relation *relation, const struct pgoutput_row *row,
+MUST_CHECK enum code decode_row(struct pgdecoder *decoder, struct relation *relation, const struct pgoutput_row *row,
                                 char old_kind, struct value *ret, struct err *err);
 
 /* Fills what an update did not send from the old tuple, as far as that knows it. */

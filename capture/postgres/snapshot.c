@@ -19,7 +19,7 @@ enum phase { PHASE_SLOT, PHASE_TRUNCATES, PHASE_ROWS, PHASE_DONE };
 struct snapshot {
     struct snapshot_want want;
     PGconn *replication;
-    struct decoder *decoder;
+    struct pgdecoder *decoder;
     enum phase phase;
     uint64_t lsn;        /* the consistent point */
     int64_t started_us;  /* wall clock: commit time of its rows */
@@ -49,7 +49,7 @@ static enum code ask_for_slot(struct snapshot *s, struct err *err)
     return OK;
 }
 
-enum code snapshot_open(const struct snapshot_want *want, PGconn *replication, struct decoder *decoder,
+enum code snapshot_open(const struct snapshot_want *want, PGconn *replication, struct pgdecoder *decoder,
                         struct snapshot **ret, struct err *err)
 {
     struct snapshot *s = xcalloc(1, sizeof *s);

@@ -19,7 +19,7 @@ struct snapshot_want {
 struct snapshot;
 /* Connects the workers and asks for the slot. @param replication a session, borrowed; nothing else may use it until the
  * snapshot is closed. */
-MUST_CHECK enum code snapshot_open(const struct snapshot_want *want, PGconn *replication, struct decoder *decoder,
+MUST_CHECK enum code snapshot_open(const struct snapshot_want *want, PGconn *replication, struct pgdecoder *decoder,
                                    struct snapshot **ret, struct err *err);
 /* The next item; ITEM_COMMIT is the last. AGAIN: wait. Blocks shortly when the slot has been made and when the workers
  * join. */

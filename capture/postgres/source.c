@@ -189,7 +189,7 @@ static void source_close(struct source *source)
     stream_close(&s->stream);
     PQfinish(s->replication);
     PQfinish(s->sql);
-    decoder_free(&s->decoder);
+    pgdecoder_free(&s->decoder);
     catalog_close(s->catalog);
     free(s->frame);
     free(s);
@@ -207,7 +207,7 @@ static enum code source_open(const void *options, const struct source_env *env, 
     pgsource_publication(s->options, env->name, s->publication);
     enum code code = connect_both(s, err);
     s->catalog = catalog_open(s->sql, s->options, &s->env);
-    decoder_init(&s->decoder, s->catalog);
+    pgdecoder_init(&s->decoder, s->catalog);
     if (code == OK)
         code = open_at(s, resume, err);
     if (code) {

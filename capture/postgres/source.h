@@ -23,7 +23,7 @@ struct pg_source {
     PGconn *sql;         /* catalog and lag; also tells first when the server shuts down */
     PGconn *replication; /* until the stream takes it */
     struct catalog *catalog;
-    struct decoder decoder;
+    struct pgdecoder decoder;
     struct snapshot *snapshot; /* NULL once it is over */
     bool temporary;            /* the snapshot's view comes from a temporary slot */
     struct wal_stream stream;  /* .conn is NULL before it began */

@@ -72,3 +72,7 @@ def test_transaction_consistency_shows_only_states_the_source_had(world):
 def test_key_consistency_does_show_others_so_the_check_has_teeth(world):
     reads, found = run(world, consistency="key", workers=4)
     assert found > 0, f"no violation in {reads} reads: the check above proves nothing"
+
+
+test_transaction_consistency_shows_only_states_the_source_had.timeout_s = 240
+test_key_consistency_does_show_others_so_the_check_has_teeth.timeout_s = 240

@@ -320,3 +320,6 @@ def test_two_agents_on_one_slot(world):
     for process in (one, two):
         process.kill9()
     sink.term()
+
+
+test_the_broker_is_away_for_a_minute.timeout_s = 240

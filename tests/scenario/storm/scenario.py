@@ -5,7 +5,6 @@ import threading
 from harness.clock import wait_until
 from harness.history import check_history
 
-TIMEOUT_S = 420
 KILLS = 20
 SETUP = """
 create table parent (id int primary key, v int not null default 0, note text);
@@ -109,3 +108,6 @@ def test_everything_survives_being_killed(world):
     assert changes > 1000, f"only {changes} changes: that was no storm"
     capture.term()
     sink.term()
+
+
+test_everything_survives_being_killed.timeout_s = 420
