@@ -156,10 +156,17 @@ static bool read_op(struct reading *r, const struct plan_field *field) {
         return cursor_fail(&r->c, "no operation");
     if (!cursor_bytes(&r->c, &op))
         return false;
-    if (op.len != 1 || !memchr("rcudt", op.data[0], 5))
+    switch (op.len == 1 ? op.data[0] : 0) {
+    case OP_READ:
+    case OP_CREATE:
+    case OP_UPDATE:
+    case OP_DELETE:
+    case OP_TRUNCATE:
+        r->ret->op = (enum op)op.data[0];
+        return true;
+    default:
         return cursor_fail(&r->c, "an operation other than r, c, u, d, t");
-    r->ret->op = (enum op)op.data[0];
-    return true;
+    }
 }
 
 static bool read_fields(struct reading *r, const struct plan_fields *fields);
@@ -263,9 +270,11 @@ static bool read_envelope(struct reading *r) {
 
 /* Confluent framing: 0x00, the schema's id in four bytes. */
 static enum code unframe(struct slice *bytes, uint32_t *ret_id, struct err *err) {
-    if (bytes->len < 5 || bytes->data[0] != 0)
-        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT,
-                       "%zu bytes that do not begin with 0x00 and a schema id", bytes->len);
+    if (bytes->len < 5 || bytes->data[0] != 0) {
+        err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "%zu bytes that do not begin with 0x00 and a schema id",
+                bytes->len);
+        return REJECT;
+    }
     uint32_t id;
     memcpy(&id, bytes->data + 1, sizeof id);
     *ret_id = be32toh(id);
@@ -286,8 +295,10 @@ static enum code plan_of(struct decoder *decoder, struct id_map *map, plan_compi
         plan = compile(json);
         id_map_put(map, id, plan);
     }
-    if (plan->refused)
-        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "schema %u cannot be used: %s", id, plan->refused);
+    if (plan->refused) {
+        err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "schema %u cannot be used: %s", id, plan->refused);
+        return REJECT;
+    }
     *ret = plan;
     return OK;
 }
@@ -314,7 +325,7 @@ static bool read_key(struct cursor *c, const struct table *table, const struct p
 /* The other key of a moved row: its fields stand in the order of the table's key. */
 static enum code read_other(struct decoder *decoder, struct slice framed, struct arena *arena,
                             struct change *ret, struct err *err) {
-    uint32_t id;
+    uint32_t id = 0;
     const struct plan *key;
     const struct table *table = ret->table;
     enum code code = unframe(&framed, &id, err);
@@ -350,8 +361,8 @@ static enum code unreadable(const struct reading *r, uint32_t id, struct err *er
 enum code decoder_change(struct decoder *decoder, const struct encoded *record, struct arena *arena,
                          struct change *ret, struct err *err) {
     struct slice value = record->value;
-    uint8_t flags;
-    uint32_t id;
+    uint8_t flags = 0;
+    uint32_t id = 0;
     if (!value.data)
         return AGAIN;
     static const struct change empty;

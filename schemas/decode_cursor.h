@@ -21,10 +21,15 @@ static inline size_t cursor_left(const struct cursor *c) {
     return (size_t)(c->end - c->p);
 }
 
-__attribute__((cold, noinline, unused)) static bool cursor_fail(struct cursor *c, const char *why) {
+__attribute__((cold, noinline, unused)) static void cursor_blame(struct cursor *c, const char *why) {
     if (!c->why)
         c->why = why;
     c->p = c->end;
+}
+
+static inline bool cursor_fail(struct cursor *c,
+                               const char *why) { /* inline, so that the compiler sees the false */
+    cursor_blame(c, why);
     return false;
 }
 

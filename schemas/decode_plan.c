@@ -25,9 +25,9 @@ static bool same_name(const char *a, const char *b) {
 
 /* The kind whose wire form this is, KIND_COUNT if there is none. */
 static enum kind kind_of(const struct shape *value, const json_t *annotations) {
-    const char *connect_name = attribute(annotations, "connect.name"),
-               *connect_type = attribute(annotations, "connect.type");
-    const char *logical = attribute(annotations, "logicalType");
+    const char *connect_name = json_attribute(annotations, "connect.name"),
+               *connect_type = json_attribute(annotations, "connect.type");
+    const char *logical = json_attribute(annotations, "logicalType");
     if (!connect_name && value->type == SHAPE_BYTES && same_name(logical, "decimal"))
         return KIND_DECIMAL;
     for (int kind = 0; kind < KIND_COUNT; kind++) {
@@ -45,7 +45,7 @@ static enum kind kind_of(const struct shape *value, const json_t *annotations) {
  */
 static const json_t *annotations_of(const struct compiler *k, const json_t *type, int null_at,
                                     const struct shape *value) {
-    const struct named *named = definition(k, value);
+    const struct named *named = shape_definition(k, value);
     if (named)
         return named->json;
     while (json_is_object(type) && !json_is_string(json_object_get(type, "type")))
@@ -74,12 +74,12 @@ static bool column_details(struct plan_column *column, const json_t *annotations
     column->length = -1;
     switch (column->kind) {
     case KIND_DECIMAL:
-        column->scale = attribute_int(annotations, "scale", "scale", 0);
-        *ret_precision = attribute_int(annotations, "precision", "connect.decimal.precision", 0);
+        column->scale = json_attribute_int(annotations, "scale", "scale", 0);
+        *ret_precision = json_attribute_int(annotations, "precision", "connect.decimal.precision", 0);
         return column->scale >= -DECIMAL_SCALE_MAX && column->scale <= DECIMAL_SCALE_MAX &&
                *ret_precision >= 0 && *ret_precision <= DECIMAL_PRECISION_MAX;
     case KIND_BITS:
-        column->length = attribute_int(annotations, "", "length", 0);
+        column->length = json_attribute_int(annotations, "", "length", 0);
         return column->length > 0 && column->length <= BITS_LENGTH_MAX;
     case KIND_POINT:
         return point_valid(column->value);
@@ -91,16 +91,16 @@ static bool column_details(struct plan_column *column, const json_t *annotations
 /* Fills one plan column; returns its annotations, NULL (and refused) if the field's form is not ours. */
 static const json_t *column_compile(struct compiler *k, const json_t *field, const struct shape *shape,
                                     struct plan_column *column, int *ret_precision) {
-    const char *name = attribute(field, "name");
+    const char *name = json_attribute(field, "name");
     column->shape = shape;
-    column->value = without_null(shape, &column->null_at);
+    column->value = shape_without_null(shape, &column->null_at);
     if (!column->value)
         return REFUSE(k, "column '%.200s' is a union of more than null and one type", name), NULL;
     const json_t *annotations =
         annotations_of(k, json_object_get(field, "type"), column->null_at, column->value);
     column->kind = kind_of(column->value, annotations);
     if (column->kind == KIND_COUNT) {
-        const char *connect_name = attribute(annotations, "connect.name");
+        const char *connect_name = json_attribute(annotations, "connect.name");
         return REFUSE(
                    k,
                    "column '%.200s' has a form that this version does not know: Avro %s, connect.name %.200s",
@@ -132,7 +132,7 @@ static bool labels_are(const char *const *labels, const char *allowed) {
  * cuts are. */
 static const char *const *labels_of(struct compiler *k, const json_t *annotations,
                                     const struct table *table) {
-    const char *allowed = attribute(json_object_get(annotations, "connect.parameters"), "allowed");
+    const char *allowed = json_attribute(json_object_get(annotations, "connect.parameters"), "allowed");
     if (!allowed)
         return NULL;
     for (int i = 0; i < table->n_types; i++)
@@ -159,9 +159,9 @@ static bool column_describe(struct compiler *k, const json_t *field, struct plan
     const json_t *annotations = column_compile(k, field, plan->shape, plan, &precision);
     if (!annotations)
         return false;
-    const char *name = attribute(field, "millrace.name"), *type = attribute(field, "millrace.type");
+    const char *name = json_attribute(field, "millrace.name"), *type = json_attribute(field, "millrace.type");
     const json_t *key = json_object_get(field, "millrace.key");
-    column->name = arena_strdup(k->arena, name ? name : attribute(field, "name"));
+    column->name = arena_strdup(k->arena, name ? name : json_attribute(field, "name"));
     column->type = arena_strdup(k->arena, type ? type : "");
     column->kind = plan->kind;
     column->length = plan->length;
@@ -201,22 +201,22 @@ static bool table_key(struct compiler *k, struct table *table) {
 static bool user_type(struct compiler *k, const json_t *json, struct user_type *ret) {
     const json_t *of_enum = json_object_get(json, "enum"), *of_composite = json_object_get(json, "composite");
     const json_t *name = of_enum ? of_enum : of_composite;
-    const char *extension = attribute(json, "extension");
+    const char *extension = json_attribute(json, "extension");
     if (extension) {
         *ret = (struct user_type){.kind = USER_TYPE_EXTENSION, .name = arena_strdup(k->arena, extension)};
         return true;
     }
-    const char *const *names = text_list(k, name, -1);
+    const char *const *names = json_text_list(k, name, -1);
     if (!names || json_array_size(name) != 2)
         return false;
     ret->kind = of_enum ? USER_TYPE_ENUM : USER_TYPE_COMPOSITE;
     ret->schema = names[0];
     ret->name = names[1];
     if (of_enum)
-        return (ret->labels = text_list(k, json_object_get(json, "labels"), -1)) != NULL;
+        return (ret->labels = json_text_list(k, json_object_get(json, "labels"), -1)) != NULL;
     const json_t *attributes = json_object_get(json, "attributes");
-    ret->labels = text_list(k, attributes, 0);
-    ret->label_types = text_list(k, attributes, 1);
+    ret->labels = json_text_list(k, attributes, 0);
+    ret->label_types = json_text_list(k, attributes, 1);
     return ret->labels && ret->label_types;
 }
 
@@ -234,7 +234,7 @@ static bool table_types(struct compiler *k, const json_t *types, struct table *t
  * ".Value". */
 static bool table_name(struct compiler *k, const struct named *row, struct table *table) {
     const json_t *exact = json_object_get(row->json, "millrace.table");
-    const char *const *names = text_list(k, exact, -1);
+    const char *const *names = json_text_list(k, exact, -1);
     if (names && json_array_size(exact) == 2) {
         table->schema = names[0];
         table->name = names[1];
@@ -262,7 +262,7 @@ static bool names_differ(struct compiler *k, const struct table *table) {
 }
 
 static bool table_compile(struct compiler *k, const struct shape *row) {
-    const struct named *named = definition(k, row);
+    const struct named *named = shape_definition(k, row);
     const json_t *fields = json_object_get(named->json, "fields");
     if (row->n > PLAN_COLUMNS_MAX)
         return REFUSE(k, "more than %d columns", PLAN_COLUMNS_MAX), false;
@@ -330,7 +330,7 @@ static void fields_compile(struct compiler *k, const struct shape *record, const
         const struct slot_name *known = names;
         while (known->name && strcmp(known->name, record->names[i]) != 0)
             known++;
-        const struct shape *value = without_null(record->items[i], &field->null_at);
+        const struct shape *value = shape_without_null(record->items[i], &field->null_at);
         if (!value)
             field->null_at = -1;
         field->value = value ? value : record->items[i];
@@ -369,7 +369,7 @@ static void envelope_compile(struct compiler *k, const struct shape *root) {
 
 static void key_compile(struct compiler *k, const struct shape *root) {
     struct plan *plan = k->plan;
-    const struct named *named = definition(k, root);
+    const struct named *named = shape_definition(k, root);
     if (root->type != SHAPE_RECORD || root->n > PLAN_COLUMNS_MAX) {
         REFUSE(k, "it is not a key");
         return;

@@ -8,17 +8,17 @@ const char *json_text(const json_t *json) {
     return text && strlen(text) == json_string_length(json) ? text : NULL;
 }
 
-const char *attribute(const json_t *object, const char *name) {
+const char *json_attribute(const json_t *object, const char *name) {
     return json_text(json_object_get(object, name));
 }
 
-int attribute_int(const json_t *object, const char *name, const char *parameter, int fallback) {
+int json_attribute_int(const json_t *object, const char *name, const char *parameter, int fallback) {
     const json_t *number = json_object_get(object, name);
     if (json_is_integer(number)) {
         json_int_t n = json_integer_value(number);
         return n >= INT32_MIN && n <= INT32_MAX ? (int)n : INT32_MIN;
     }
-    const char *text = attribute(json_object_get(object, "connect.parameters"), parameter);
+    const char *text = json_attribute(json_object_get(object, "connect.parameters"), parameter);
     if (!text)
         return fallback;
     char *end;
@@ -26,7 +26,7 @@ int attribute_int(const json_t *object, const char *name, const char *parameter,
     return *end == '\0' && end != text && n >= INT32_MIN && n <= INT32_MAX ? (int)n : INT32_MIN;
 }
 
-const char *const *text_list(struct compiler *k, const json_t *array, int member) {
+const char *const *json_text_list(struct compiler *k, const json_t *array, int member) {
     if (!json_is_array(array))
         return NULL;
     size_t n = json_array_size(array);
@@ -88,7 +88,7 @@ static const struct shape *shape_word(struct compiler *k, const char *word, cons
  * *space becomes the namespace of what stands inside. */
 static struct shape *named_new(struct compiler *k, enum shape_type type, const json_t *json,
                                const char **space) {
-    const char *name = attribute(json, "name"), *own = attribute(json, "namespace");
+    const char *name = json_attribute(json, "name"), *own = json_attribute(json, "namespace");
     if (!name)
         return REFUSE(k, "a %s without a name", type_names[type]), NULL;
     if (k->n_named == NAMED_TYPES_MAX)
@@ -119,7 +119,7 @@ static const struct shape *shape_record(struct compiler *k, const json_t *json, 
     shape->names = arena_zalloc(k->arena, (n + 1) * sizeof(void *));
     for (size_t i = 0; i < n; i++) {
         const json_t *field = json_array_get(fields, i);
-        const char *name = attribute(field, "name");
+        const char *name = json_attribute(field, "name");
         shape->items[i] = name ? shape_of(k, json_object_get(field, "type"), space, depth + 1) : NULL;
         if (!shape->items[i])
             return REFUSE(k, "a field without a name"), NULL;
@@ -190,14 +190,14 @@ const struct shape *shape_of(struct compiler *k, const json_t *json, const char 
                 : (REFUSE(k, "a type that is neither a name, an object nor a union"), NULL);
 }
 
-const struct named *definition(const struct compiler *k, const struct shape *shape) {
+const struct named *shape_definition(const struct compiler *k, const struct shape *shape) {
     for (int i = 0; i < k->n_named; i++)
         if (k->named[i].shape == shape)
             return &k->named[i];
     return NULL;
 }
 
-const struct shape *without_null(const struct shape *shape, int *ret_null_at) {
+const struct shape *shape_without_null(const struct shape *shape, int *ret_null_at) {
     *ret_null_at = -1;
     if (shape->type != SHAPE_UNION)
         return shape;

@@ -29,19 +29,19 @@ struct compiler {
 
 /* The text of a JSON string; NULL if it is none or holds a NUL. Borrowed from the JSON, as what follows. */
 const char *json_text(const json_t *json);
-const char *attribute(const json_t *object, const char *name);
+const char *json_attribute(const json_t *object, const char *name);
 /* A number that stands as an attribute, or as text among connect.parameters (Connect's parameters are
  * strings). INT32_MIN if it is there and no int. */
-int attribute_int(const json_t *object, const char *name, const char *parameter, int fallback);
+int json_attribute_int(const json_t *object, const char *name, const char *parameter, int fallback);
 /* A JSON array of strings as a NULL-terminated list in the plan's arena; NULL if it is anything else. member:
  * -1 for strings, otherwise which member of each inner array. */
-const char *const *text_list(struct compiler *k, const json_t *array, int member);
+const char *const *json_text_list(struct compiler *k, const json_t *array, int member);
 
 /* The shape of a type; NULL and refused if it is none. space: the enclosing namespace, "" at the outside. */
 const struct shape *shape_of(struct compiler *k, const json_t *json, const char *space, int depth);
 const char *shape_word_of(const struct shape *shape); /* "record" */
 /* Where a named shape was defined; NULL for others. */
-const struct named *definition(const struct compiler *k, const struct shape *shape);
+const struct named *shape_definition(const struct compiler *k, const struct shape *shape);
 /* Splits a union of null and one other: the other, and null's branch. Not a union: the shape itself and -1.
  * NULL if it is any other union. */
-const struct shape *without_null(const struct shape *shape, int *ret_null_at);
+const struct shape *shape_without_null(const struct shape *shape, int *ret_null_at);

@@ -175,8 +175,8 @@ static bool read_bool(struct cursor *c, struct value *ret) {
     const char *p;
     if (!cursor_take(c, 1, &p))
         return false;
-    ret->i = *p;
-    return *p == 0 || *p == 1 ? true : cursor_fail(c, "boolean that is neither 0 nor 1");
+    ret->i = (unsigned char)*p;
+    return ret->i <= 1 ? true : cursor_fail(c, "boolean that is neither 0 nor 1");
 }
 
 static bool read_int16(struct cursor *c, struct value *ret) {

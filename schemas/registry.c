@@ -335,7 +335,7 @@ static enum code registry_put(struct schema_store *store, const char *subject, s
         return OK;
     }
     int64_t deadline_us = registry_http_deadline(r->http);
-    uint32_t id;
+    uint32_t id = 0;
     enum code code = put_send(r, subject, json, deadline_us, &id, err);
     if (code == OK)
         code = put_verify(r, subject, json, id, deadline_us, err);
