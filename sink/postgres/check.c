@@ -4,12 +4,13 @@
 
 #include "sink/postgres/postgres.h"
 
-static void find(struct buf *findings, const char *level, const char *id, const char *what, const char *mend)
-{
+static void find(struct buf *findings, const char *level, const char *id, const char *what,
+                 const char *mend) {
     json_t *object = json_pack("{s:s, s:s, s:s, s:s}", "level", level, "id", id, "what", what, "mend", mend);
     char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
     if (text) {
-        if (findings->len) buf_putc(findings, ',');
+        if (findings->len)
+            buf_putc(findings, ',');
         buf_puts(findings, text);
     }
     free(text);
@@ -23,14 +24,14 @@ static const char check_sql[] =
     " pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'),"
     " pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),"
     " EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'millrace'),"
-    " COALESCE((SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE'))"
+    " COALESCE((SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, "
+    "DELETE'))"
     "  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     "  WHERE n.nspname = 'millrace' AND c.relkind = 'r' AND c.relname LIKE 'sink%'), true),"
     " pg_catalog.getdatabaseencoding() = 'UTF8', pg_catalog.getdatabaseencoding(),"
     " pg_catalog.quote_ident(pg_catalog.current_database()), pg_catalog.quote_ident(current_user)";
 
-static void check_write(const PGresult *result, struct buf *findings)
-{
+static void check_write(const PGresult *result, struct buf *findings) {
     if (!result_bool(result, 0, 0))
         find(findings, "error", "replica-standby", "the server is a standby and takes no writes",
              "point the sink's url at a primary");
@@ -41,51 +42,58 @@ static void check_write(const PGresult *result, struct buf *findings)
         find(findings, "ok", "replica-writable", "the replica takes writes", "");
 }
 
-static void check_rights(const PGresult *result, const struct postgres_options *options, struct buf *findings)
-{
+static void check_rights(const PGresult *result, const struct postgres_options *options,
+                         struct buf *findings) {
     const char *database = result_text(result, 0, 8), *role = result_text(result, 0, 9);
     CLEANUP_FREE char *create = xasprintf("GRANT CREATE ON DATABASE %s TO %s", database, role);
     CLEANUP_FREE char *temporary = xasprintf("GRANT TEMPORARY ON DATABASE %s TO %s", database, role);
-    CLEANUP_FREE char *tables =
-        xasprintf("GRANT USAGE ON SCHEMA millrace TO %s; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA millrace TO %s", role, role);
+    CLEANUP_FREE char *tables = xasprintf("GRANT USAGE ON SCHEMA millrace TO %s; GRANT SELECT, INSERT, "
+                                          "UPDATE, DELETE ON ALL TABLES IN SCHEMA millrace TO %s",
+                                          role, role);
     bool may_create = result_bool(result, 0, 3), schema = result_bool(result, 0, 4);
     if (!schema && !may_create)
         find(findings, "error", "replica-schema", "the role cannot create schema millrace", create);
     else if (!result_bool(result, 0, 5))
-        find(findings, "error", "replica-schema", "the role cannot write the tables of schema millrace", tables);
+        find(findings, "error", "replica-schema", "the role cannot write the tables of schema millrace",
+             tables);
     else
-        find(findings, "ok", "replica-schema", schema ? "schema millrace is there" : "schema millrace can be created", "");
+        find(findings, "ok", "replica-schema",
+             schema ? "schema millrace is there" : "schema millrace can be created", "");
     if (!may_create && options->create_tables)
-        find(findings, "warn", "replica-create", "the role cannot create schemas, so tables of new schemas cannot be created", create);
+        find(findings, "warn", "replica-create",
+             "the role cannot create schemas, so tables of new schemas cannot be created", create);
     if (!result_bool(result, 0, 2))
-        find(findings, "error", "replica-temporary", "the role cannot create temporary tables, which batches go through",
-             temporary);
+        find(findings, "error", "replica-temporary",
+             "the role cannot create temporary tables, which batches go through", temporary);
 }
 
-static void check_session(const struct session *s, const PGresult *result, struct buf *findings)
-{
-    CLEANUP_FREE char *grant = xasprintf("as superuser: GRANT SET ON PARAMETER session_replication_role TO %s",
-                                         result_text(result, 0, 9));
+static void check_session(const struct session *s, const PGresult *result, struct buf *findings) {
+    CLEANUP_FREE char *grant = xasprintf(
+        "as superuser: GRANT SET ON PARAMETER session_replication_role TO %s", result_text(result, 0, 9));
     if (s->options->triggers == TRIGGERS_OFF && !s->role_replica)
         find(findings, "warn", "replica-triggers",
              "the role cannot switch triggers and foreign keys off; tables that have them will be refused",
-             s->version >= 150000 ? grant : "before PostgreSQL 15 only a superuser can; or set triggers: fire");
+             s->version >= 150000 ? grant
+                                  : "before PostgreSQL 15 only a superuser can; or set triggers: fire");
     if (!result_bool(result, 0, 6)) {
-        CLEANUP_FREE char *what = xasprintf("the database's encoding is %s: characters it lacks cannot be written", result_text(result, 0, 7));
+        CLEANUP_FREE char *what =
+            xasprintf("the database's encoding is %s: characters it lacks cannot be written",
+                      result_text(result, 0, 7));
         find(findings, "warn", "replica-encoding", what, "use a database with encoding UTF8");
     }
 }
 
 enum code pg_check(const void *options, const struct target_env *env, int64_t wait_ms, struct buf *findings,
-                   struct err *err)
-{
+                   struct err *err) {
     struct session s;
     struct err why = {0};
     CLEANUP_RESULT *result = NULL;
     enum code code = session_open(&s, options, env, wait_ms, &why);
-    if (code != OK && why.id == ERR_STOPPED) return err_set(err, code, why.id, "%s", why.text);
+    if (code != OK && why.id == ERR_STOPPED)
+        return err_set(err, code, why.id, "%s", why.text);
     if (code != OK) {
-        find(findings, "error", err_name(why.id), why.text, "check the sink's url, the server and its pg_hba.conf");
+        find(findings, "error", err_name(why.id), why.text,
+             "check the sink's url, the server and its pg_hba.conf");
         return OK;
     }
     find(findings, "ok", "replica-reachable", "the replica answers", "");

@@ -11,9 +11,11 @@ static const struct option rows[] = {
      .type = OPT_SECRET,
      AT(url),
      .required = true,
-     .help = "Connection string of the replica (postgres://user@host:port/db or key=value). Hosts that are not "
-             "local are verified by TLS (sslmode=verify-full) unless sslmode says otherwise. The session commits "
-             "with synchronous_commit=off: rows and position are lost or kept together, and the journal has both."},
+     .help =
+         "Connection string of the replica (postgres://user@host:port/db or key=value). Hosts that are not "
+         "local are verified by TLS (sslmode=verify-full) unless sslmode says otherwise. The session commits "
+         "with synchronous_commit=off: rows and position are lost or kept together, and the journal has "
+         "both."},
     {.name = "create_tables",
      .type = OPT_BOOL,
      AT(create_tables),
@@ -24,21 +26,24 @@ static const struct option rows[] = {
      AT(schema_change),
      .fallback = "evolve",
      .choices = schema_change_choices,
-     .help = "When the source's table changes: evolve adds and widens columns of the replica; stop stops with the "
+     .help = "When the source's table changes: evolve adds and widens columns of the replica; stop stops "
+             "with the "
              "SQL that mends it; ignore leaves out columns that the replica lacks."},
     {.name = "triggers",
      .type = OPT_ENUM,
      AT(triggers),
      .fallback = "off",
      .choices = triggers_choices,
-     .help = "off applies rows with session_replication_role=replica: neither triggers nor foreign keys act. fire "
+     .help = "off applies rows with session_replication_role=replica: neither triggers nor foreign keys act. "
+             "fire "
              "lets both act on applied rows."},
     {.name = "on_missing",
      .type = OPT_ENUM,
      AT(on_missing),
      .fallback = "insert",
      .choices = on_missing_choices,
-     .help = "When a row to change is not in the replica: insert writes the full row and counts it (a partial row "
+     .help = "When a row to change is not in the replica: insert writes the full row and counts it (a "
+             "partial row "
              "always stops); stop names table and key."},
     {.name = "lock_timeout",
      .type = OPT_DURATION,
@@ -49,7 +54,8 @@ static const struct option rows[] = {
      .type = OPT_DURATION,
      AT(statement_timeout_ms),
      .fallback = "10m",
-     .help = "Longest run of one statement on the replica, then the transaction is tried again. 0: for ever."},
+     .help =
+         "Longest run of one statement on the replica, then the transaction is tried again. 0: for ever."},
     {.name = NULL},
 };
 

@@ -10,34 +10,36 @@ static const struct {
     const char *prefix;
     struct outcome outcome;
 } table[] = {
-    {"08", {RETRY, ERR_TARGET_UNREACHABLE}},    /* connection exception */
-    {"0A", {REJECT, ERR_TARGET_TABLE}},         /* feature not supported */
-    {"21", {REJECT, ERR_TARGET_CONSTRAINT}},    /* cardinality: one key twice by the replica's equality */
-    {"22", {REJECT, ERR_TARGET_VALUE}},         /* data exception */
-    {"23", {REJECT, ERR_TARGET_CONSTRAINT}},    /* integrity constraint violation */
-    {"25", {RETRY, ERR_TARGET_UNREACHABLE}},    /* transaction state: the session is not what we think it is */
-    {"25006", {RETRY, ERR_TARGET_FULL}},        /* read-only transaction: a standby, or default_transaction_read_only */
-    {"26000", {RETRY, ERR_TARGET_UNREACHABLE}}, /* prepared statement gone: a pooler gave us another session */
-    {"28", {FATAL, ERR_TARGET_REFUSED}},        /* authorization */
-    {"3D000", {FATAL, ERR_TARGET_REFUSED}},     /* no such database */
-    {"3F000", {REJECT, ERR_TARGET_TABLE}},      /* no such schema */
-    {"40", {RETRY, ERR_TARGET_UNREACHABLE}},    /* serialization failure, deadlock */
-    {"42", {REJECT, ERR_TARGET_TABLE}},         /* the shape is not what we think it is */
-    {"42501", {FATAL, ERR_TARGET_REFUSED}},     /* insufficient privilege */
-    {"42P05", {RETRY, ERR_TARGET_UNREACHABLE}}, /* prepared statement exists: a pooler gave us another session */
-    {"428C9", {REJECT, ERR_TARGET_TABLE}},      /* generated always */
-    {"44", {REJECT, ERR_TARGET_CONSTRAINT}},    /* with check option */
-    {"53", {RETRY, ERR_TARGET_FULL}},           /* disk, memory, connections */
-    {"54", {REJECT, ERR_TARGET_VALUE}},         /* program limit: row too big */
-    {"55", {RETRY, ERR_TARGET_UNREACHABLE}},    /* object in use, lock not available */
-    {"57", {RETRY, ERR_TARGET_UNREACHABLE}},    /* shutdown, crash, starting up, cancelled */
-    {"58", {RETRY, ERR_TARGET_FULL}},           /* system error: input, output */
-    {"P0", {REJECT, ERR_TARGET_CONSTRAINT}},    /* raised by a trigger of the replica */
-    {"XX", {RETRY, ERR_TARGET_UNREACHABLE}},    /* internal error */
+    {"08", {RETRY, ERR_TARGET_UNREACHABLE}}, /* connection exception */
+    {"0A", {REJECT, ERR_TARGET_TABLE}},      /* feature not supported */
+    {"21", {REJECT, ERR_TARGET_CONSTRAINT}}, /* cardinality: one key twice by the replica's equality */
+    {"22", {REJECT, ERR_TARGET_VALUE}},      /* data exception */
+    {"23", {REJECT, ERR_TARGET_CONSTRAINT}}, /* integrity constraint violation */
+    {"25", {RETRY, ERR_TARGET_UNREACHABLE}}, /* transaction state: the session is not what we think it is */
+    {"25006",
+     {RETRY, ERR_TARGET_FULL}}, /* read-only transaction: a standby, or default_transaction_read_only */
+    {"26000",
+     {RETRY, ERR_TARGET_UNREACHABLE}},       /* prepared statement gone: a pooler gave us another session */
+    {"28", {FATAL, ERR_TARGET_REFUSED}},     /* authorization */
+    {"3D000", {FATAL, ERR_TARGET_REFUSED}},  /* no such database */
+    {"3F000", {REJECT, ERR_TARGET_TABLE}},   /* no such schema */
+    {"40", {RETRY, ERR_TARGET_UNREACHABLE}}, /* serialization failure, deadlock */
+    {"42", {REJECT, ERR_TARGET_TABLE}},      /* the shape is not what we think it is */
+    {"42501", {FATAL, ERR_TARGET_REFUSED}},  /* insufficient privilege */
+    {"42P05",
+     {RETRY, ERR_TARGET_UNREACHABLE}},       /* prepared statement exists: a pooler gave us another session */
+    {"428C9", {REJECT, ERR_TARGET_TABLE}},   /* generated always */
+    {"44", {REJECT, ERR_TARGET_CONSTRAINT}}, /* with check option */
+    {"53", {RETRY, ERR_TARGET_FULL}},        /* disk, memory, connections */
+    {"54", {REJECT, ERR_TARGET_VALUE}},      /* program limit: row too big */
+    {"55", {RETRY, ERR_TARGET_UNREACHABLE}}, /* object in use, lock not available */
+    {"57", {RETRY, ERR_TARGET_UNREACHABLE}}, /* shutdown, crash, starting up, cancelled */
+    {"58", {RETRY, ERR_TARGET_FULL}},        /* system error: input, output */
+    {"P0", {REJECT, ERR_TARGET_CONSTRAINT}}, /* raised by a trigger of the replica */
+    {"XX", {RETRY, ERR_TARGET_UNREACHABLE}}, /* internal error */
 };
 
-struct outcome outcome_of(const char *sqlstate)
-{
+struct outcome outcome_of(const char *sqlstate) {
     struct outcome found = {RETRY, ERR_TARGET_UNREACHABLE};
     size_t longest = 0;
     for (size_t i = 0; sqlstate && i < sizeof table / sizeof *table; i++) {
@@ -51,8 +53,7 @@ struct outcome outcome_of(const char *sqlstate)
 }
 
 /* Everything between double quotes becomes "...". */
-static void hide_quoted(struct buf *out, const char *text)
-{
+static void hide_quoted(struct buf *out, const char *text) {
     bool inside = false;
     for (; *text; text++) {
         if (*text == '"') {
@@ -61,32 +62,35 @@ static void hide_quoted(struct buf *out, const char *text)
         } else if (!inside)
             buf_putc(out, *text);
     }
-    if (inside) buf_puts(out, "...\"");
+    if (inside)
+        buf_puts(out, "...\"");
 }
 
-/* The column that COPY was reading: 'COPY t, line 3, column qty: "abc"' has it in its CONTEXT, before the value. */
-static void put_copy_column(struct buf *out, const char *context)
-{
+/* The column that COPY was reading: 'COPY t, line 3, column qty: "abc"' has it in its CONTEXT, before the
+ * value. */
+static void put_copy_column(struct buf *out, const char *context) {
     const char *at = context ? strstr(context, ", column ") : NULL;
-    if (!at || strncmp(context, "COPY ", 5) != 0) return;
+    if (!at || strncmp(context, "COPY ", 5) != 0)
+        return;
     at += strlen(", column ");
     size_t n = strcspn(at, ":\n");
-    if (n > 0 && n < 64) buf_printf(out, ", column %.*s", (int)n, at);
+    if (n > 0 && n < 64)
+        buf_printf(out, ", column %.*s", (int)n, at);
 }
 
-static void put_field(struct buf *out, const PGresult *result, int field, const char *what)
-{
+static void put_field(struct buf *out, const PGresult *result, int field, const char *what) {
     const char *value = PQresultErrorField(result, field);
-    if (value && *value) buf_printf(out, ", %s %s", what, value);
+    if (value && *value)
+        buf_printf(out, ", %s %s", what, value);
 }
 
-enum code outcome_set(const PGresult *result, const char *about, struct err *err)
-{
+enum code outcome_set(const PGresult *result, const char *about, struct err *err) {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     struct outcome outcome = outcome_of(sqlstate);
     CLEANUP_BUF text = {0};
-    if (about) buf_printf(&text, "%s: ", about);
+    if (about)
+        buf_printf(&text, "%s: ", about);
     if (primary && sqlstate && strncmp(sqlstate, "22", 2) == 0)
         hide_quoted(&text, primary);
     else
@@ -100,8 +104,7 @@ enum code outcome_set(const PGresult *result, const char *about, struct err *err
 }
 
 /* "connection to server ... failed: FATAL:  28P01: password authentication ..." -> "28P01" */
-static bool find_sqlstate(const char *text, char ret[6])
-{
+static bool find_sqlstate(const char *text, char ret[6]) {
     for (const char *p = text; (p = strstr(p, ":  ")); p++) {
         const char *q = p + 3;
         int n = 0;
@@ -116,8 +119,7 @@ static bool find_sqlstate(const char *text, char ret[6])
     return false;
 }
 
-enum code outcome_of_connection(const char *text, struct err *err)
-{
+enum code outcome_of_connection(const char *text, struct err *err) {
     char sqlstate[6];
     struct outcome outcome = {RETRY, ERR_TARGET_UNREACHABLE};
     if (find_sqlstate(text, sqlstate))
@@ -127,6 +129,7 @@ enum code outcome_of_connection(const char *text, struct err *err)
     else if (strstr(text, "no password supplied"))
         outcome = (struct outcome){FATAL, ERR_TARGET_REFUSED};
     size_t n = strcspn(text, "\n");
-    if (n == 0) return err_set(err, outcome.code, outcome.id, "replica: the connection was lost");
+    if (n == 0)
+        return err_set(err, outcome.code, outcome.id, "replica: the connection was lost");
     return err_set(err, outcome.code, outcome.id, "replica: %.*s", (int)(n < 800 ? n : 800), text);
 }

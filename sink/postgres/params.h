@@ -14,9 +14,11 @@ struct params {
 void params_init(struct params *p, const struct replica *r);
 void params_free(struct params *p);
 /* Column i of a row. REJECT/TARGET_VALUE if it is absent or has no text form. */
-MUST_CHECK enum code params_add(struct params *p, const struct replica *r, int i, const struct value *row, struct err *err);
+MUST_CHECK enum code params_add(struct params *p, const struct replica *r, int i, const struct value *row,
+                                struct err *err);
 /* The key's columns in key order. */
-MUST_CHECK enum code params_key(struct params *p, const struct replica *r, const struct value *row, struct err *err);
+MUST_CHECK enum code params_key(struct params *p, const struct replica *r, const struct value *row,
+                                struct err *err);
 /* Written columns that are present; the key among them only with `keys`. */
 MUST_CHECK enum code params_row(struct params *p, const struct replica *r, const struct value *row, bool keys,
                                 struct err *err);

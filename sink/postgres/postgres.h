@@ -8,39 +8,40 @@
 
 /* One column of the source's table as the replica takes it. */
 struct replica_column {
-    const char *name;    /* quoted */
-    const char *type;    /* the replica's, domains resolved */
-    Oid oid;             /* of that type */
+    const char *name; /* quoted */
+    const char *type; /* the replica's, domains resolved */
+    Oid oid;          /* of that type */
     pg_print_f *print;
-    const char *equal;   /* key columns: "OPERATOR(pg_catalog.=)" */
-    bool skip;           /* not written: the replica generates it, or lacks it (schema_change: ignore) */
+    const char *equal; /* key columns: "OPERATOR(pg_catalog.=)" */
+    bool skip;         /* not written: the replica generates it, or lacks it (schema_change: ignore) */
     bool key;
-    bool can_set;        /* written by UPDATE: neither skipped nor key */
+    bool can_set; /* written by UPDATE: neither skipped nor key */
 };
 
-/* One version of a table, bound to the replica's table. Cached by digest, until the replica's table changes. */
+/* One version of a table, bound to the replica's table. Cached by digest, until the replica's table changes.
+ */
 struct replica {
     struct replica *next;
     struct arena arena;
-    const struct table *table;  /* our copy */
-    uint64_t tx;                /* transaction in which it was prepared: rolled back with it */
-    int id;                     /* names its statements and its stage */
-    const char *name;           /* quoted "schema"."table" */
-    const char *label;          /* schema.table, for people */
+    const struct table *table;      /* our copy */
+    uint64_t tx;                    /* transaction in which it was prepared: rolled back with it */
+    int id;                         /* names its statements and its stage */
+    const char *name;               /* quoted "schema"."table" */
+    const char *label;              /* schema.table, for people */
     struct replica_column *columns; /* table->n_columns */
-    int n_written, n_set;       /* columns not skipped, columns UPDATE writes */
-    bool truncates;             /* TRUNCATE is allowed and no foreign key of another table forbids it */
-    bool cascades;              /* foreign keys act and point here: rows must not be deleted to be written again */
-    bool extras;                /* the replica has columns that we do not write */
-    int n_unique;               /* unique indexes beside the key's */
-    const char **all_columns;   /* quoted names of all columns of the replica that can be inserted */
+    int n_written, n_set;           /* columns not skipped, columns UPDATE writes */
+    bool truncates;                 /* TRUNCATE is allowed and no foreign key of another table forbids it */
+    bool cascades; /* foreign keys act and point here: rows must not be deleted to be written again */
+    bool extras;   /* the replica has columns that we do not write */
+    int n_unique;  /* unique indexes beside the key's */
+    const char **all_columns; /* quoted names of all columns of the replica that can be inserted */
     int n_all;
-    bool statements;            /* the statements for single rows are prepared in the session, */
-    int statement_id;           /* ... under this number */
-    bool staged;                /* the temporary table is there */
-    uint64_t staged_tx;         /* transaction that made it */
-    uint64_t used_tx;           /* transaction that last filled it */
-    uint64_t missing;           /* rows that should have been there, so far */
+    bool statements;    /* the statements for single rows are prepared in the session, */
+    int statement_id;   /* ... under this number */
+    bool staged;        /* the temporary table is there */
+    uint64_t staged_tx; /* transaction that made it */
+    uint64_t used_tx;   /* transaction that last filled it */
+    uint64_t missing;   /* rows that should have been there, so far */
 };
 
 struct pg_target {
@@ -48,34 +49,40 @@ struct pg_target {
     struct target_env env;
     const struct postgres_options *options;
     struct session session;
-    int worker, workers;        /* part that was claimed */
-    uint64_t epoch;             /* 0: nothing is claimed */
-    bool rebuild;               /* claimed with it */
-    uint64_t tx;                /* number of the open transaction, or of the next one */
-    bool altered;               /* the open transaction changed tables */
+    int worker, workers; /* part that was claimed */
+    uint64_t epoch;      /* 0: nothing is claimed */
+    bool rebuild;        /* claimed with it */
+    uint64_t tx;         /* number of the open transaction, or of the next one */
+    bool altered;        /* the open transaction changed tables */
     struct replica *replicas;
     int next_id, n_staged;
     struct metric *missing;
 };
 
-static inline struct pg_target *pg_of(struct target *t) { return (struct pg_target *)(void *)t; }
+static inline struct pg_target *pg_of(struct target *t) {
+    return (struct pg_target *)(void *)t;
+}
 
-/* ---- target.c --------------------------------------------------------------------------------------------------- */
+/* ---- target.c
+ * --------------------------------------------------------------------------------------------------- */
 /* Rolls the open transaction back and forgets what was prepared in it. Returns `code`. */
 enum code pg_undo(struct pg_target *t, enum code code);
 
-/* ---- replica.c -------------------------------------------------------------------------------------------------- */
+/* ---- replica.c
+ * -------------------------------------------------------------------------------------------------- */
 target_prepare_f pg_prepare;
 /* The bound version of the table, preparing it if need be. The transaction is open afterwards. */
-MUST_CHECK enum code replica_get(struct pg_target *t, const struct table *table, struct replica **ret, struct err *err);
+MUST_CHECK enum code replica_get(struct pg_target *t, const struct table *table, struct replica **ret,
+                                 struct err *err);
 /* Forgets what was prepared in the transaction that is rolled back. */
 void replicas_rollback(struct pg_target *t);
 void replicas_free(struct pg_target *t);
 /* Empties the table. `truncate`: as TRUNCATE where possible. */
-MUST_CHECK enum code replica_clear(struct pg_target *t, const struct replica *r, bool truncate, bool restart_identity,
-                                   struct err *err);
+MUST_CHECK enum code replica_clear(struct pg_target *t, const struct replica *r, bool truncate,
+                                   bool restart_identity, struct err *err);
 
-/* ---- progress.c, status.c, check.c ------------------------------------------------------------------------------ */
+/* ---- progress.c, status.c, check.c
+ * ------------------------------------------------------------------------------ */
 target_claim_f pg_claim;
 target_renew_f pg_renew;
 target_commit_f pg_commit;
@@ -85,35 +92,51 @@ target_status_f pg_status;
 target_check_f pg_check;
 /* Gives up what was claimed, so that a successor need not wait for the lease. */
 void pg_release(struct pg_target *t);
-/* What this sink has done to a table: never written; written; written before a reset, so that it may be emptied. */
+/* What this sink has done to a table: never written; written; written before a reset, so that it may be
+ * emptied. */
 enum table_state { TABLE_NEW, TABLE_WRITTEN, TABLE_STALE };
-MUST_CHECK enum code progress_table_state(struct pg_target *t, const struct table *table, enum table_state *ret,
-                                          struct err *err);
+MUST_CHECK enum code progress_table_state(struct pg_target *t, const struct table *table,
+                                          enum table_state *ret, struct err *err);
 MUST_CHECK enum code progress_table_written(struct pg_target *t, const struct table *table, struct err *err);
 
-/* ---- schema.c --------------------------------------------------------------------------------------------------- */
-/* Creates schema millrace and its tables, if need be. FATAL/TARGET_REFUSED with the SQL that grants what is missing. */
+/* ---- schema.c
+ * --------------------------------------------------------------------------------------------------- */
+/* Creates schema millrace and its tables, if need be. FATAL/TARGET_REFUSED with the SQL that grants what is
+ * missing. */
 MUST_CHECK enum code progress_schema(struct session *s, struct err *err);
 /* False: there is none. */
 MUST_CHECK enum code progress_schema_exists(struct session *s, bool *ret, struct err *err);
 
-/* ---- apply.c: decides the way; the ways -------------------------------------------------------------------------- */
+/* ---- apply.c: decides the way; the ways
+ * -------------------------------------------------------------------------- */
 target_apply_f pg_apply;
 /* Statement by statement in one round trip: small batches. (single.c) */
-MUST_CHECK enum code apply_single(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err);
-/* A row whose key changed while some columns are absent. (single.c) */
-MUST_CHECK enum code apply_moved(struct pg_target *t, struct replica *r, const struct batch_row *row, struct err *err);
+MUST_CHECK enum code apply_single(struct pg_target *t, struct replica *r, const struct batch *batch,
+                                  struct err *err);
+/* The one row of the batch changed its key while some columns are absent. (single.c) */
+MUST_CHECK enum code apply_moved(struct pg_target *t, struct replica *r, const struct batch *batch,
+                                 struct err *err);
 /* COPY and set-based statements. (staged.c) */
-MUST_CHECK enum code apply_staged(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err);
+MUST_CHECK enum code apply_staged(struct pg_target *t, struct replica *r, const struct batch *batch,
+                                  struct err *err);
 /* All touched rows are deleted and written again: for unique values that change places. (rewrite.c) */
-MUST_CHECK enum code apply_rewrite(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err);
+MUST_CHECK enum code apply_rewrite(struct pg_target *t, struct replica *r, const struct batch *batch,
+                                   struct err *err);
 /* Rows without a key. (keyless.c) */
-MUST_CHECK enum code apply_keyless(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err);
+MUST_CHECK enum code apply_keyless(struct pg_target *t, struct replica *r, const struct batch *batch,
+                                   struct err *err);
 
-/* ---- missing.c: rows that should have been there ----------------------------------------------------------------- */
-/* Counts n missing rows under on_missing: insert; otherwise, or if one of them is not full, REJECT/TARGET_DIVERGED
- * with its key. */
-MUST_CHECK enum code missing_rows(struct pg_target *t, struct replica *r, uint64_t n, bool full, const char *key,
+/* ---- missing.c: rows that should have been there
+ * ----------------------------------------------------------------- */
+struct missing {
+    uint64_t n;      /* how many */
+    bool full;       /* all of them can be written whole, or need not be written */
+    bool filtered;   /* batch.filtered: they may rightly be missing */
+    const char *key; /* of one of them, for people */
+};
+/* Counts missing rows under on_missing: insert; otherwise, or if one of them is not full,
+ * REJECT/TARGET_DIVERGED. */
+MUST_CHECK enum code missing_rows(struct pg_target *t, struct replica *r, const struct missing *missing,
                                   struct err *err);
 /* "(1,abc)": a row's key for people. */
 void missing_key(const struct replica *r, const struct value *values, struct buf *ret);
@@ -121,7 +144,8 @@ void missing_key(const struct replica *r, const struct value *values, struct buf
 enum code value_refused(const struct replica *r, int i, const struct value *values, const char *reason,
                         struct err *err);
 
-/* ---- stage.c: the temporary table of a version -------------------------------------------------------------------- */
+/* ---- stage.c: the temporary table of a version
+ * -------------------------------------------------------------------- */
 /* Its columns: c0, c1, ... (as the source's, with the replica's types), op, mask (NULL: full), seq.
  *   op: i insert, u update, d delete of a row that was there, x delete of a row that need not have been */
 struct stage_row {
@@ -131,7 +155,8 @@ struct stage_row {
 /* Gives the next row, false at the end. */
 typedef bool stage_next_f(void *arg, struct stage_row *ret);
 /* Empties the stage (made when first needed) and fills it. */
-MUST_CHECK enum code stage_fill(struct pg_target *t, struct replica *r, stage_next_f *next, void *arg, struct err *err);
+MUST_CHECK enum code stage_fill(struct pg_target *t, struct replica *r, stage_next_f *next, void *arg,
+                                struct err *err);
 /* The same straight into the replica's table: all rows are inserts and full. */
 MUST_CHECK enum code stage_direct(struct pg_target *t, struct replica *r, stage_next_f *next, void *arg,
                                   struct err *err);
@@ -140,7 +165,8 @@ void stage_name(const struct replica *r, struct buf *sql);
 /* Stage columns are few more than the table's, and a table has at most 1600. */
 enum { STAGE_COLUMNS_MAX = 1590 };
 
-/* Comma-separated: the replica's names of the columns that are written; of the key; the stage's "s.c0" of those written. */
+/* Comma-separated: the replica's names of the columns that are written; of the key; the stage's "s.c0" of
+ * those written. */
 void put_written(struct buf *sql, const struct replica *r);
 void put_key_list(struct buf *sql, const struct replica *r, const char *prefix);
 void put_staged(struct buf *sql, const struct replica *r);

@@ -6,8 +6,7 @@
 #include "sink/postgres/postgres.h"
 #include "sink/postgres/sql.h"
 
-static struct replica *find(struct pg_target *t, const struct table *table)
-{
+static struct replica *find(struct pg_target *t, const struct table *table) {
     for (struct replica *r = t->replicas; r; r = r->next)
         if (r->table->digest == table->digest && strcmp(r->table->name, table->name) == 0 &&
             strcmp(r->table->schema, table->schema) == 0)
@@ -15,16 +14,15 @@ static struct replica *find(struct pg_target *t, const struct table *table)
     return NULL;
 }
 
-static void replica_free(struct pg_target *t, struct replica *r)
-{
+static void replica_free(struct pg_target *t, struct replica *r) {
     struct arena arena = r->arena; /* the struct lies in it */
     t->n_staged -= r->staged;
     arena_free(&arena);
 }
 
 /* Frees what `drop` says. */
-static void sweep(struct pg_target *t, bool (*drop)(const struct replica *r, const void *arg), const void *arg)
-{
+static void sweep(struct pg_target *t, bool (*drop)(const struct replica *r, const void *arg),
+                  const void *arg) {
     for (struct replica **at = &t->replicas; *at;) {
         struct replica *r = *at;
         if (drop(r, arg)) {
@@ -35,32 +33,27 @@ static void sweep(struct pg_target *t, bool (*drop)(const struct replica *r, con
     }
 }
 
-static bool drop_all(const struct replica *r, const void *arg)
-{
+static bool drop_all(const struct replica *r, const void *arg) {
     (void)r, (void)arg;
     return true;
 }
 
-static bool drop_made_in(const struct replica *r, const void *tx)
-{
+static bool drop_made_in(const struct replica *r, const void *tx) {
     return r->tx == *(const uint64_t *)tx;
 }
 
-static bool drop_same_name(const struct replica *r, const void *table)
-{
+static bool drop_same_name(const struct replica *r, const void *table) {
     const struct table *other = table;
     return strcmp(r->table->name, other->name) == 0 && strcmp(r->table->schema, other->schema) == 0;
 }
 
-void replicas_free(struct pg_target *t)
-{
+void replicas_free(struct pg_target *t) {
     sweep(t, drop_all, NULL);
 }
 
-/* Stages and statements that the transaction made are gone with it (statements are not, but their ids are never used
- * again). */
-void replicas_rollback(struct pg_target *t)
-{
+/* Stages and statements that the transaction made are gone with it (statements are not, but their ids are
+ * never used again). */
+void replicas_rollback(struct pg_target *t) {
     if (t->altered)
         sweep(t, drop_all, NULL);
     else
@@ -72,45 +65,45 @@ void replicas_rollback(struct pg_target *t)
         }
 }
 
-/* ---- binding ---------------------------------------------------------------------------------------------------- */
+/* ---- binding
+ * ---------------------------------------------------------------------------------------------------- */
 
-static const char *quoted(struct arena *arena, const char *name)
-{
+static const char *quoted(struct arena *arena, const char *name) {
     CLEANUP_BUF text = {0};
     sql_ident(&text, name);
     return arena_strndup(arena, text.data, text.len);
 }
 
-static void bind_column(struct replica *r, const struct shape *shape, int i)
-{
+static void bind_column(struct replica *r, const struct shape *shape, int i) {
     const struct column *column = &r->table->columns[i];
     const struct shape_column *have = shape_column(shape, column->name);
     struct replica_column *to = &r->columns[i];
     to->name = quoted(&r->arena, column->name);
     to->key = column->key > 0;
     to->skip = !have || have->generated;
-    if (to->skip) return;
+    if (to->skip)
+        return;
     to->type = arena_strdup(&r->arena, have->type);
     to->oid = have->oid;
     to->print = pg_printer(column, to->type);
     to->can_set = !to->key;
-    if (to->key) to->equal = arena_strdup(&r->arena, shape->equal[column->key - 1]);
+    if (to->key)
+        to->equal = arena_strdup(&r->arena, shape->equal[column->key - 1]);
     r->n_written++;
     r->n_set += to->can_set;
 }
 
-static void bind_all_columns(struct replica *r, const struct shape *shape)
-{
+static void bind_all_columns(struct replica *r, const struct shape *shape) {
     r->all_columns = arena_zalloc(&r->arena, ((size_t)shape->n_columns + 1) * sizeof *r->all_columns);
     for (int i = 0; i < shape->n_columns; i++) {
-        if (shape->columns[i].generated) continue;
+        if (shape->columns[i].generated)
+            continue;
         r->all_columns[r->n_all++] = quoted(&r->arena, shape->columns[i].name);
         r->extras |= !table_column(r->table, shape->columns[i].name);
     }
 }
 
-static struct replica *bind(struct pg_target *t, const struct table *table, const struct shape *shape)
-{
+static struct replica *bind(struct pg_target *t, const struct table *table, const struct shape *shape) {
     struct arena arena = {0};
     struct replica *r = arena_zalloc(&arena, sizeof *r);
     r->arena = arena;
@@ -133,56 +126,65 @@ static struct replica *bind(struct pg_target *t, const struct table *table, cons
     return r;
 }
 
-/* ---- preparing -------------------------------------------------------------------------------------------------- */
+/* ---- preparing
+ * -------------------------------------------------------------------------------------------------- */
 
 /* Without the right to switch triggers off we go on only where there is nothing to switch off. */
 static enum code check_triggers(struct pg_target *t, const struct table *table, const struct shape *shape,
-                                struct err *err)
-{
-    if (t->session.role_replica || t->options->triggers == TRIGGERS_FIRE || !shape->triggers) return OK;
+                                struct err *err) {
+    if (t->session.role_replica || t->options->triggers == TRIGGERS_FIRE || !shape->triggers)
+        return OK;
     const char *role = PQuser(t->session.conn);
     if (t->session.version >= 150000)
-        return err_set(err, FATAL, ERR_TARGET_REFUSED,
-                       "table %s.%s has triggers or foreign keys, which must not act on applied rows; run on the replica as "
-                       "superuser: GRANT SET ON PARAMETER session_replication_role TO \"%s\"; or set triggers: fire",
-                       table->schema, table->name, role);
-    return err_set(err, FATAL, ERR_TARGET_REFUSED,
-                   "table %s.%s has triggers or foreign keys, which must not act on applied rows; run on the replica as "
-                   "superuser: ALTER ROLE \"%s\" SUPERUSER; or set triggers: fire",
-                   table->schema, table->name, role);
+        return err_set(
+            err, FATAL, ERR_TARGET_REFUSED,
+            "table %s.%s has triggers or foreign keys, which must not act on applied rows; run on the "
+            "replica as "
+            "superuser: GRANT SET ON PARAMETER session_replication_role TO \"%s\"; or set triggers: fire",
+            table->schema, table->name, role);
+    return err_set(
+        err, FATAL, ERR_TARGET_REFUSED,
+        "table %s.%s has triggers or foreign keys, which must not act on applied rows; run on the replica as "
+        "superuser: ALTER ROLE \"%s\" SUPERUSER; or set triggers: fire",
+        table->schema, table->name, role);
 }
 
 /* The shape after what the policy allows has been done. */
-static enum code fitted_shape(struct pg_target *t, const struct table *table, struct arena *arena, struct shape *shape,
-                              struct err *err)
-{
+static enum code fitted_shape(struct pg_target *t, const struct table *table, struct arena *arena,
+                              struct shape *shape, struct err *err) {
     struct session *s = &t->session;
     enum code code = fit_names(s, table, err);
-    if (code == OK) code = shape_read(s, table, arena, shape, err);
+    if (code == OK)
+        code = shape_read(s, table, arena, shape, err);
     if (code == OK && shape->oid == 0) {
         t->altered = true;
         code = fit_create(s, table, err);
-        if (code == OK) code = shape_read(s, table, arena, shape, err);
+        if (code == OK)
+            code = shape_read(s, table, arena, shape, err);
     }
     bool changed = false;
-    if (code == OK) code = fit_alter(s, table, shape, &changed, err);
-    if (code != OK || !changed) return code;
+    if (code == OK)
+        code = fit_alter(s, table, shape, &changed, err);
+    if (code != OK || !changed)
+        return code;
     t->altered = true;
     sweep(t, drop_same_name, table); /* other versions are bound to the old shape */
     return shape_read(s, table, arena, shape, err);
 }
 
 /* Rows that this sink did not write are never mixed with those it writes. */
-static enum code settle(struct pg_target *t, struct replica *r, bool fresh, bool may_clear, struct err *err)
-{
+static enum code settle(struct pg_target *t, struct replica *r, bool fresh, bool may_clear, struct err *err) {
     enum table_state state;
     enum code code = progress_table_state(t, r->table, &state, err);
-    if (code != OK || state == TABLE_WRITTEN) return code;
+    if (code != OK || state == TABLE_WRITTEN)
+        return code;
     bool empty = true;
-    if (state == TABLE_STALE || fresh) code = shape_read_empty(&t->session, r->table, &empty, err);
+    if (state == TABLE_STALE || fresh)
+        code = shape_read_empty(&t->session, r->table, &empty, err);
     if (code == OK && !empty && state == TABLE_NEW && !may_clear)
         return err_set(err, FATAL, ERR_TARGET_NOT_EMPTY,
-                       "table %s of the replica holds rows that sink %s did not write; empty it (TRUNCATE %s) or give the "
+                       "table %s of the replica holds rows that sink %s did not write; empty it (TRUNCATE "
+                       "%s) or give the "
                        "sink another table by rename",
                        r->label, t->env.sink, r->name);
     if (code == OK && !empty) {
@@ -192,42 +194,43 @@ static enum code settle(struct pg_target *t, struct replica *r, bool fresh, bool
     return code == OK ? progress_table_written(t, r->table, err) : code;
 }
 
-static enum code prepare(struct pg_target *t, const struct table *table, bool fresh, bool may_clear, struct replica **ret,
-                         struct err *err)
-{
+static enum code prepare(struct pg_target *t, const struct table *table, bool fresh, bool may_clear,
+                         struct replica **ret, struct err *err) {
     struct arena arena = {0};
     struct shape shape;
     t->session.about = NULL;
     enum code code = session_begin(&t->session, err);
     if (code == OK && !find(t, table)) {
         code = fitted_shape(t, table, &arena, &shape, err);
-        if (code == OK) code = check_triggers(t, table, &shape, err);
+        if (code == OK)
+            code = check_triggers(t, table, &shape, err);
         if (code == OK && table->n_key > 0 && !shape.key_index)
-            code = err_set(err, REJECT, ERR_TARGET_TABLE, "table %s.%s of the replica has no unique index over the source's key",
+            code = err_set(err, REJECT, ERR_TARGET_TABLE,
+                           "table %s.%s of the replica has no unique index over the source's key",
                            table->schema, table->name);
-        if (code == OK) code = settle(t, bind(t, table, &shape), fresh, may_clear, err);
+        if (code == OK)
+            code = settle(t, bind(t, table, &shape), fresh, may_clear, err);
     }
     arena_free(&arena);
     *ret = code == OK ? find(t, table) : NULL;
     return code == OK ? OK : pg_undo(t, code);
 }
 
-enum code pg_prepare(struct target *target, const struct table *table, bool fresh, bool may_clear, struct err *err)
-{
+enum code pg_prepare(struct target *target, const struct table *table, bool fresh, bool may_clear,
+                     struct err *err) {
     struct replica *r;
     return prepare(pg_of(target), table, fresh, may_clear, &r, err);
 }
 
-enum code replica_get(struct pg_target *t, const struct table *table, struct replica **ret, struct err *err)
-{
+enum code replica_get(struct pg_target *t, const struct table *table, struct replica **ret, struct err *err) {
     *ret = find(t, table);
-    if (*ret) return session_begin(&t->session, err);
+    if (*ret)
+        return session_begin(&t->session, err);
     return prepare(t, table, false, false, ret, err);
 }
 
 enum code replica_clear(struct pg_target *t, const struct replica *r, bool truncate, bool restart_identity,
-                        struct err *err)
-{
+                        struct err *err) {
     CLEANUP_BUF sql = {0};
     if (truncate && r->truncates)
         buf_printf(&sql, "TRUNCATE %s%s", r->name, restart_identity ? " RESTART IDENTITY" : "");

@@ -8,7 +8,8 @@
 static const char table_sql[] =
     "SELECT c.oid, c.relkind,"
     " EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND t.tgenabled <> 'D'),"
-    " EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid AND f.conrelid <> c.oid),"
+    " EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid AND "
+    "f.conrelid <> c.oid),"
     " EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid),"
     " pg_catalog.has_table_privilege(c.oid, 'TRUNCATE')"
     " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
@@ -17,7 +18,9 @@ static const char table_sql[] =
 /* A domain is resolved step by step to the type below it, whose modifier is the domain's. */
 static const char columns_sql[] =
     "SELECT a.attname, pg_catalog.format_type(b.oid, b.mod), b.oid, a.attnotnull, a.atthasdef,"
-    " a.attgenerated <> '', a.attidentity, b.depth > 0"
+    " a.attgenerated <> '', a.attidentity, b.depth > 0,"
+    " EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indisprimary AND "
+    "a.attnum = ANY (i.indkey))"
     " FROM pg_catalog.pg_attribute a CROSS JOIN LATERAL ("
     "  WITH RECURSIVE d (oid, mod, depth) AS ("
     "   SELECT a.atttypid, a.atttypmod, 0 UNION ALL"
@@ -31,8 +34,10 @@ static const char indexes_sql[] =
     "SELECT i.indexrelid, i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL"
     "  AND i.indexprs IS NULL AND i.indnkeyatts = pg_catalog.cardinality($2::text[]) AND NOT EXISTS ("
     "   SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid"
-    "   AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) AND a.attname <> ALL ($2::text[])) AS usable"
-    " FROM pg_catalog.pg_index i WHERE i.indrelid = $1::pg_catalog.oid AND (i.indisunique OR i.indisexclusion)"
+    "   AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) AND a.attname <> ALL ($2::text[])) AS "
+    "usable"
+    " FROM pg_catalog.pg_index i WHERE i.indrelid = $1::pg_catalog.oid AND (i.indisunique OR "
+    "i.indisexclusion)"
     " ORDER BY usable DESC, i.indisprimary DESC, i.indexrelid";
 
 /* The equality that the index itself uses: with an empty search_path "=" would not find citext's. */
@@ -47,12 +52,13 @@ static const char equal_sql[] =
     " JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace"
     " WHERE i.indexrelid = $1::pg_catalog.oid";
 
-static enum code read_table(struct session *s, const struct table *table, struct shape *ret, struct err *err)
-{
+static enum code read_table(struct session *s, const struct table *table, struct shape *ret,
+                            struct err *err) {
     CLEANUP_RESULT *result = NULL;
     const char *params[] = {table->schema, table->name};
     enum code code = session_run(s, table_sql, 2, params, &result, err);
-    if (code != OK || PQntuples(result) == 0) return code;
+    if (code != OK || PQntuples(result) == 0)
+        return code;
     ret->oid = (Oid)result_int(result, 0, 0);
     ret->kind = result_text(result, 0, 1)[0];
     ret->triggers = result_bool(result, 0, 2);
@@ -63,11 +69,11 @@ static enum code read_table(struct session *s, const struct table *table, struct
 }
 
 static enum code read_columns(struct session *s, const char *oid, struct arena *arena, struct shape *ret,
-                              struct err *err)
-{
+                              struct err *err) {
     CLEANUP_RESULT *result = NULL;
     enum code code = session_run(s, columns_sql, 1, &oid, &result, err);
-    if (code != OK) return code;
+    if (code != OK)
+        return code;
     ret->n_columns = PQntuples(result);
     ret->columns = arena_zalloc(arena, (size_t)ret->n_columns * sizeof *ret->columns);
     for (int i = 0; i < ret->n_columns; i++)
@@ -80,19 +86,20 @@ static enum code read_columns(struct session *s, const char *oid, struct arena *
             .generated = result_bool(result, i, 5),
             .identity = PQgetvalue(result, i, 6)[0],
             .domain = result_bool(result, i, 7),
+            .primary = result_bool(result, i, 8),
         };
     return OK;
 }
 
-static enum code read_equal(struct session *s, const struct table *table, struct arena *arena, struct shape *ret,
-                            struct err *err)
-{
+static enum code read_equal(struct session *s, const struct table *table, struct arena *arena,
+                            struct shape *ret, struct err *err) {
     CLEANUP_RESULT *result = NULL;
     char oid[16];
     snprintf(oid, sizeof oid, "%u", ret->key_index);
     const char *params[] = {oid};
     enum code code = session_run(s, equal_sql, 1, params, &result, err);
-    if (code != OK) return code;
+    if (code != OK)
+        return code;
     ret->equal = arena_zalloc(arena, (size_t)table->n_key * sizeof *ret->equal);
     for (int k = 0; k < table->n_key; k++) {
         const char *name = table->columns[table->key[k]].name;
@@ -100,64 +107,68 @@ static enum code read_equal(struct session *s, const struct table *table, struct
             if (strcmp(result_text(result, i, 0), name) == 0)
                 ret->equal[k] = arena_strdup(arena, result_text(result, i, 1));
         if (!ret->equal[k])
-            return err_set(err, REJECT, ERR_TARGET_TABLE, "%s.%s: the index over the key has no equality for column %s",
-                           table->schema, table->name, name);
+            return err_set(err, REJECT, ERR_TARGET_TABLE,
+                           "%s.%s: the index over the key has no equality for column %s", table->schema,
+                           table->name, name);
     }
     return OK;
 }
 
-static enum code read_indexes(struct session *s, const char *oid, const struct table *table, struct arena *arena,
-                              struct shape *ret, struct err *err)
-{
+static enum code read_indexes(struct session *s, const char *oid, const struct table *table,
+                              struct arena *arena, struct shape *ret, struct err *err) {
     CLEANUP_BUF key = {0};
     buf_putc(&key, '{');
     for (int k = 0; k < table->n_key; k++) {
-        if (k) buf_putc(&key, ',');
+        if (k)
+            buf_putc(&key, ',');
         sql_array_element(&key, table->columns[table->key[k]].name);
     }
     buf_putc(&key, '}');
     CLEANUP_RESULT *result = NULL;
     const char *params[] = {oid, buf_cstr(&key)};
     enum code code = session_run(s, indexes_sql, 2, params, &result, err);
-    if (code != OK) return code;
+    if (code != OK)
+        return code;
     ret->n_unique = PQntuples(result);
-    if (table->n_key == 0 || ret->n_unique == 0 || !result_bool(result, 0, 1)) return OK;
+    if (table->n_key == 0 || ret->n_unique == 0 || !result_bool(result, 0, 1))
+        return OK;
     ret->key_index = (Oid)result_int(result, 0, 0);
     ret->n_unique--;
     return read_equal(s, table, arena, ret, err);
 }
 
 enum code shape_read(struct session *s, const struct table *table, struct arena *arena, struct shape *ret,
-                     struct err *err)
-{
+                     struct err *err) {
     *ret = (struct shape){0};
     enum code code = read_table(s, table, ret, err);
-    if (code != OK || ret->oid == 0) return code;
+    if (code != OK || ret->oid == 0)
+        return code;
     if (ret->kind != 'r' && ret->kind != 'p')
-        return err_set(err, REJECT, ERR_TARGET_TABLE, "%s.%s is not a table of the replica (relkind %c)", table->schema,
-                       table->name, ret->kind);
+        return err_set(err, REJECT, ERR_TARGET_TABLE, "%s.%s is not a table of the replica (relkind %c)",
+                       table->schema, table->name, ret->kind);
     char oid[16];
     snprintf(oid, sizeof oid, "%u", ret->oid);
     code = read_columns(s, oid, arena, ret, err);
-    if (code == OK) code = read_indexes(s, oid, table, arena, ret, err);
+    if (code == OK)
+        code = read_indexes(s, oid, table, arena, ret, err);
     return code;
 }
 
-enum code shape_read_empty(struct session *s, const struct table *table, bool *ret, struct err *err)
-{
+enum code shape_read_empty(struct session *s, const struct table *table, bool *ret, struct err *err) {
     CLEANUP_BUF sql = {0};
     buf_puts(&sql, "SELECT NOT EXISTS (SELECT FROM ");
     sql_qualified(&sql, table->schema, table->name);
     buf_putc(&sql, ')');
     CLEANUP_RESULT *result = NULL;
     enum code code = session_run(s, buf_cstr(&sql), 0, NULL, &result, err);
-    if (code == OK) *ret = result_bool(result, 0, 0);
+    if (code == OK)
+        *ret = result_bool(result, 0, 0);
     return code;
 }
 
-const struct shape_column *shape_column(const struct shape *shape, const char *name)
-{
+const struct shape_column *shape_column(const struct shape *shape, const char *name) {
     for (int i = 0; i < shape->n_columns; i++)
-        if (strcmp(shape->columns[i].name, name) == 0) return &shape->columns[i];
+        if (strcmp(shape->columns[i].name, name) == 0)
+            return &shape->columns[i];
     return NULL;
 }

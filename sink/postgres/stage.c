@@ -5,77 +5,77 @@
 
 enum { CHUNK_BYTES = 256 * 1024, STAGES_MAX = 32 };
 
-/* ---- lists ------------------------------------------------------------------------------------------------------ */
+/* ---- lists
+ * ------------------------------------------------------------------------------------------------------ */
 
-void put_written(struct buf *sql, const struct replica *r)
-{
+void put_written(struct buf *sql, const struct replica *r) {
     const char *comma = "";
     for (int i = 0; i < r->table->n_columns; i++) {
-        if (r->columns[i].skip) continue;
+        if (r->columns[i].skip)
+            continue;
         buf_printf(sql, "%s%s", comma, r->columns[i].name);
         comma = ", ";
     }
 }
 
-void put_staged(struct buf *sql, const struct replica *r)
-{
+void put_staged(struct buf *sql, const struct replica *r) {
     const char *comma = "";
     for (int i = 0; i < r->table->n_columns; i++) {
-        if (r->columns[i].skip) continue;
+        if (r->columns[i].skip)
+            continue;
         buf_printf(sql, "%ss.c%d", comma, i);
         comma = ", ";
     }
 }
 
-void put_key_list(struct buf *sql, const struct replica *r, const char *prefix)
-{
+void put_key_list(struct buf *sql, const struct replica *r, const char *prefix) {
     for (int k = 0; k < r->table->n_key; k++)
         buf_printf(sql, "%s%s%s", k ? ", " : "", prefix, r->columns[r->table->key[k]].name);
 }
 
-void put_key_join(struct buf *sql, const struct replica *r)
-{
+void put_key_join(struct buf *sql, const struct replica *r) {
     for (int k = 0; k < r->table->n_key; k++) {
         int i = r->table->key[k];
         buf_printf(sql, "%st.%s %s s.c%d", k ? " AND " : "", r->columns[i].name, r->columns[i].equal, i);
     }
 }
 
-void stage_name(const struct replica *r, struct buf *sql)
-{
+void stage_name(const struct replica *r, struct buf *sql) {
     buf_printf(sql, "pg_temp.millrace_stage_%d", r->id);
 }
 
-/* ---- the temporary table ---------------------------------------------------------------------------------------- */
+/* ---- the temporary table
+ * ---------------------------------------------------------------------------------------- */
 
-static void put_create(struct buf *sql, const struct replica *r)
-{
+static void put_create(struct buf *sql, const struct replica *r) {
     buf_puts(sql, "CREATE TEMPORARY TABLE ");
     stage_name(r, sql);
     buf_puts(sql, " (");
     for (int i = 0; i < r->table->n_columns; i++)
-        if (!r->columns[i].skip) buf_printf(sql, "c%d %s, ", i, r->columns[i].type);
+        if (!r->columns[i].skip)
+            buf_printf(sql, "c%d %s, ", i, r->columns[i].type);
     buf_puts(sql, "op \"char\", mask bit varying, seq int) ON COMMIT DELETE ROWS");
 }
 
 /* Every commit visits every stage of the session: a few are kept, the others are made again when needed. */
-static enum code drop_one(struct pg_target *t, struct err *err)
-{
+static enum code drop_one(struct pg_target *t, struct err *err) {
     struct replica *victim = NULL;
     for (struct replica *r = t->replicas; r; r = r->next)
-        if (r->staged && r->used_tx != t->tx && (!victim || r->used_tx < victim->used_tx)) victim = r;
-    if (!victim) return OK;
+        if (r->staged && r->used_tx != t->tx && (!victim || r->used_tx < victim->used_tx))
+            victim = r;
+    if (!victim)
+        return OK;
     CLEANUP_BUF sql = {0};
     buf_puts(&sql, "DROP TABLE ");
     stage_name(victim, &sql);
-    victim->staged = false; /* if the transaction is rolled back the table is back, under a number that is not used again */
+    victim->staged = false; /* if the transaction is rolled back the table is back, under a number that is not
+                               used again */
     victim->id = t->next_id++;
     t->n_staged--;
     return session_run(&t->session, buf_cstr(&sql), 0, NULL, NULL, err);
 }
 
-static enum code make_ready(struct pg_target *t, struct replica *r, struct err *err)
-{
+static enum code make_ready(struct pg_target *t, struct replica *r, struct err *err) {
     CLEANUP_BUF sql = {0};
     enum code code = OK;
     if (r->staged && r->used_tx != t->tx) { /* emptied by the last commit */
@@ -87,28 +87,31 @@ static enum code make_ready(struct pg_target *t, struct replica *r, struct err *
         stage_name(r, &sql);
         return session_run(&t->session, buf_cstr(&sql), 0, NULL, NULL, err);
     }
-    if (t->n_staged >= STAGES_MAX) code = drop_one(t, err);
-    if (code != OK) return code;
+    if (t->n_staged >= STAGES_MAX)
+        code = drop_one(t, err);
+    if (code != OK)
+        return code;
     put_create(&sql, r);
     code = session_run(&t->session, buf_cstr(&sql), 0, NULL, NULL, err);
-    if (code != OK) return code;
+    if (code != OK)
+        return code;
     r->staged = true;
     r->staged_tx = r->used_tx = t->tx;
     t->n_staged++;
     return OK;
 }
 
-/* ---- copy ------------------------------------------------------------------------------------------------------- */
+/* ---- copy
+ * ------------------------------------------------------------------------------------------------------- */
 
 struct writer {
     const struct replica *r;
     struct buf rows;
-    bool staged;    /* with op, mask, seq */
+    bool staged; /* with op, mask, seq */
     uint32_t seq;
 };
 
-static void put_mask(struct buf *out, const struct table *table, const struct value *values)
-{
+static void put_mask(struct buf *out, const struct table *table, const struct value *values) {
     if (row_full(values, table->n_columns)) {
         buf_puts(out, "\\N");
         return;
@@ -118,20 +121,22 @@ static void put_mask(struct buf *out, const struct table *table, const struct va
 }
 
 /* One row; of a delete with a key only the key. */
-static enum code put_row(struct writer *w, const struct stage_row *row, struct err *err)
-{
+static enum code put_row(struct writer *w, const struct stage_row *row, struct err *err) {
     const struct replica *r = w->r;
     static const struct value null = {.tag = VALUE_NULL};
     bool only_key = row->op != 'i' && row->op != 'u' && r->table->n_key > 0;
     bool first = true;
     for (int i = 0; i < r->table->n_columns; i++) {
         const struct replica_column *column = &r->columns[i];
-        if (column->skip) continue;
-        if (!first) buf_putc(&w->rows, '\t');
+        if (column->skip)
+            continue;
+        if (!first)
+            buf_putc(&w->rows, '\t');
         first = false;
         const struct value *value = only_key && !column->key ? &null : &row->values[i];
         const char *reason = pg_copy_field(column->print, &r->table->columns[i], value, &w->rows);
-        if (reason) return value_refused(r, i, row->values, reason, err);
+        if (reason)
+            return value_refused(r, i, row->values, reason, err);
     }
     if (w->staged) {
         buf_printf(&w->rows, "%s%c\t", first ? "" : "\t", row->op);
@@ -145,23 +150,24 @@ static enum code put_row(struct writer *w, const struct stage_row *row, struct e
     return OK;
 }
 
-static enum code copy_rows(struct pg_target *t, struct writer *w, stage_next_f *next, void *arg, struct err *err)
-{
+static enum code copy_rows(struct pg_target *t, struct writer *w, stage_next_f *next, void *arg,
+                           struct err *err) {
     struct stage_row row;
     enum code code = OK;
     while (code == OK && next(arg, &row)) {
         code = put_row(w, &row, err);
-        if (code != OK || w->rows.len < CHUNK_BYTES) continue;
+        if (code != OK || w->rows.len < CHUNK_BYTES)
+            continue;
         code = session_copy_put(&t->session, &w->rows, err);
         buf_clear(&w->rows);
     }
-    if (code == OK && w->rows.len > 0) code = session_copy_put(&t->session, &w->rows, err);
+    if (code == OK && w->rows.len > 0)
+        code = session_copy_put(&t->session, &w->rows, err);
     return code;
 }
 
 static enum code copy(struct pg_target *t, const char *sql, struct writer *w, stage_next_f *next, void *arg,
-                      struct err *err)
-{
+                      struct err *err) {
     t->session.about = w->r->label;
     enum code code = session_copy_begin(&t->session, sql, err);
     if (code == OK) {
@@ -175,12 +181,12 @@ static enum code copy(struct pg_target *t, const char *sql, struct writer *w, st
     return code;
 }
 
-enum code stage_fill(struct pg_target *t, struct replica *r, stage_next_f *next, void *arg, struct err *err)
-{
+enum code stage_fill(struct pg_target *t, struct replica *r, stage_next_f *next, void *arg, struct err *err) {
     CLEANUP_BUF sql = {0};
     t->session.about = r->label;
     enum code code = make_ready(t, r, err);
-    if (code != OK) return code;
+    if (code != OK)
+        return code;
     buf_puts(&sql, "COPY ");
     stage_name(r, &sql);
     buf_puts(&sql, " FROM STDIN");
@@ -188,8 +194,8 @@ enum code stage_fill(struct pg_target *t, struct replica *r, stage_next_f *next,
     return copy(t, buf_cstr(&sql), &w, next, arg, err);
 }
 
-enum code stage_direct(struct pg_target *t, struct replica *r, stage_next_f *next, void *arg, struct err *err)
-{
+enum code stage_direct(struct pg_target *t, struct replica *r, stage_next_f *next, void *arg,
+                       struct err *err) {
     CLEANUP_BUF sql = {0};
     buf_printf(&sql, "COPY %s", r->name);
     if (r->n_written > 0) {

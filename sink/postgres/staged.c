@@ -10,12 +10,12 @@ struct rows {
     bool inserts; /* only inserts; otherwise only updates and deletes */
 };
 
-static bool next_row(void *arg, struct stage_row *ret)
-{
+static bool next_row(void *arg, struct stage_row *ret) {
     struct rows *rows = arg;
     while (rows->at < rows->batch->n) {
         const struct batch_row *row = &rows->batch->rows[rows->at++];
-        if (row->op == ROW_NONE || (row->op == ROW_INSERT) != rows->inserts) continue;
+        if (row->op == ROW_NONE || (row->op == ROW_INSERT) != rows->inserts)
+            continue;
         ret->op = row->op == ROW_INSERT ? 'i' : row->op == ROW_UPDATE ? 'u' : row->was_there ? 'd' : 'x';
         ret->values = row->values;
         return true;
@@ -23,17 +23,16 @@ static bool next_row(void *arg, struct stage_row *ret)
     return false;
 }
 
-static enum code run(struct pg_target *t, struct buf *sql, uint64_t *rows, struct err *err)
-{
+static enum code run(struct pg_target *t, struct buf *sql, uint64_t *rows, struct err *err) {
     CLEANUP_RESULT *result = NULL;
     enum code code = session_run(&t->session, buf_cstr(sql), 0, NULL, &result, err);
-    if (rows) *rows = code == OK ? result_rows(result) : 0;
+    if (rows)
+        *rows = code == OK ? result_rows(result) : 0;
     return code;
 }
 
 /* "FROM stage s WHERE s.op ... AND not in the table" */
-static void put_missing(struct buf *sql, const struct replica *r, const char *ops)
-{
+static void put_missing(struct buf *sql, const struct replica *r, const char *ops) {
     buf_puts(sql, " FROM ");
     stage_name(r, sql);
     buf_printf(sql, " s WHERE s.op IN (%s) AND NOT EXISTS (SELECT FROM %s t WHERE ", ops, r->name);
@@ -42,8 +41,8 @@ static void put_missing(struct buf *sql, const struct replica *r, const char *op
 }
 
 /* Counts staged rows that are not in the table, and decides. `ret` may be NULL. */
-static enum code look_for_missing(struct pg_target *t, struct replica *r, const char *ops, uint64_t *ret, struct err *err)
-{
+static enum code look_for_missing(struct pg_target *t, struct replica *r, const struct batch *batch,
+                                  const char *ops, uint64_t *ret, struct err *err) {
     CLEANUP_BUF sql = {0};
     buf_puts(&sql, "SELECT pg_catalog.count(*) OVER (), s.mask IS NULL, ROW(");
     for (int k = 0; k < r->table->n_key; k++)
@@ -53,14 +52,19 @@ static enum code look_for_missing(struct pg_target *t, struct replica *r, const 
     buf_puts(&sql, " ORDER BY 2 LIMIT 1"); /* a row that is not full comes first */
     CLEANUP_RESULT *result = NULL;
     enum code code = session_run(&t->session, buf_cstr(&sql), 0, NULL, &result, err);
-    if (code != OK) return code;
+    if (code != OK)
+        return code;
     uint64_t n = PQntuples(result) ? (uint64_t)result_int(result, 0, 0) : 0;
-    if (ret) *ret = n;
-    return n ? missing_rows(t, r, n, result_bool(result, 0, 1), result_text(result, 0, 2), err) : OK;
+    if (ret)
+        *ret = n;
+    if (n == 0)
+        return OK;
+    struct missing missing = {n, result_bool(result, 0, 1), batch->filtered, result_text(result, 0, 2)};
+    return missing_rows(t, r, &missing, err);
 }
 
-static enum code delete_rows(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err)
-{
+static enum code delete_rows(struct pg_target *t, struct replica *r, const struct batch *batch,
+                             struct err *err) {
     CLEANUP_BUF sql = {0};
     uint64_t deleted = 0, expected = 0;
     for (uint32_t i = 0; i < batch->n; i++)
@@ -70,24 +74,31 @@ static enum code delete_rows(struct pg_target *t, struct replica *r, const struc
     buf_puts(&sql, " s WHERE s.op IN ('d', 'x') AND ");
     put_key_join(&sql, r);
     enum code code = run(t, &sql, &deleted, err);
-    if (code != OK || deleted >= expected) return code;
-    return missing_rows(t, r, expected - deleted, true, "", err);
+    if (code != OK || deleted >= expected)
+        return code;
+    struct missing missing = {expected - deleted, true, batch->filtered, ""};
+    return missing_rows(t, r, &missing, err);
 }
 
-/* Columns that no update of the batch carries are left out; those that only some carry depend on the row's mask. */
-static void put_set(struct buf *sql, const struct replica *r, const struct batch *batch)
-{
+/* Columns that no update of the batch carries are left out; those that only some carry depend on the row's
+ * mask. */
+static void put_set(struct buf *sql, const struct replica *r, const struct batch *batch) {
     const char *comma = "";
     for (int i = 0; i < r->table->n_columns; i++) {
-        if (!r->columns[i].can_set) continue;
+        if (!r->columns[i].can_set)
+            continue;
         uint32_t present = 0, absent = 0;
         for (uint32_t k = 0; batch->partial && k < batch->n; k++)
-            if (batch->rows[k].op == ROW_UPDATE) (batch->rows[k].values[i].tag == VALUE_ABSENT ? absent++ : present++);
-        if (absent && !present) continue;
+            if (batch->rows[k].op == ROW_UPDATE)
+                (batch->rows[k].values[i].tag == VALUE_ABSENT ? absent++ : present++);
+        if (absent && !present)
+            continue;
         buf_printf(sql, "%s%s = ", comma, r->columns[i].name);
         if (absent)
-            buf_printf(sql, "CASE WHEN s.mask IS NULL OR pg_catalog.get_bit(s.mask, %d) = 1 THEN s.c%d ELSE t.%s END", i, i,
-                       r->columns[i].name);
+            buf_printf(
+                sql,
+                "CASE WHEN s.mask IS NULL OR pg_catalog.get_bit(s.mask, %d) = 1 THEN s.c%d ELSE t.%s END", i,
+                i, r->columns[i].name);
         else
             buf_printf(sql, "s.c%d", i);
         comma = ", ";
@@ -98,8 +109,8 @@ static void put_set(struct buf *sql, const struct replica *r, const struct batch
     }
 }
 
-static enum code update_rows(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err)
-{
+static enum code update_rows(struct pg_target *t, struct replica *r, const struct batch *batch,
+                             struct err *err) {
     CLEANUP_BUF sql = {0};
     uint64_t updated = 0, missing = 0;
     buf_printf(&sql, "UPDATE %s t SET ", r->name);
@@ -109,9 +120,11 @@ static enum code update_rows(struct pg_target *t, struct replica *r, const struc
     buf_puts(&sql, " s WHERE s.op = 'u' AND ");
     put_key_join(&sql, r);
     enum code code = run(t, &sql, &updated, err);
-    if (code != OK || updated >= batch->n_op[ROW_UPDATE]) return code;
-    code = look_for_missing(t, r, "'u'", &missing, err);
-    if (code != OK || missing == 0) return code;
+    if (code != OK || updated >= batch->n_op[ROW_UPDATE])
+        return code;
+    code = look_for_missing(t, r, batch, "'u'", &missing, err);
+    if (code != OK || missing == 0)
+        return code;
     buf_clear(&sql);
     buf_printf(&sql, "INSERT INTO %s (", r->name);
     put_written(&sql, r);
@@ -121,29 +134,34 @@ static enum code update_rows(struct pg_target *t, struct replica *r, const struc
     return run(t, &sql, NULL, err);
 }
 
-static enum code apply(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err)
-{
+static enum code apply(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err) {
     enum code code = OK;
     uint32_t updates = batch->n_op[ROW_UPDATE], deletes = batch->n_op[ROW_DELETE];
     struct rows staged = {.batch = batch}, inserts = {.batch = batch, .inserts = true};
-    if (updates + deletes > 0) code = stage_fill(t, r, next_row, &staged, err);
-    if (code == OK && updates + deletes > 0 && t->options->on_missing == MISSING_STOP)
-        code = look_for_missing(t, r, "'d', 'u'", NULL, err);
-    if (code == OK && deletes > 0) code = delete_rows(t, r, batch, err);
-    if (code == OK && updates > 0) code = update_rows(t, r, batch, err);
-    if (code == OK && batch->n_op[ROW_INSERT] > 0) code = stage_direct(t, r, next_row, &inserts, err);
+    if (updates + deletes > 0)
+        code = stage_fill(t, r, next_row, &staged, err);
+    if (code == OK && updates + deletes > 0 && t->options->on_missing == MISSING_STOP && !batch->filtered)
+        code = look_for_missing(t, r, batch, "'d', 'u'", NULL, err);
+    if (code == OK && deletes > 0)
+        code = delete_rows(t, r, batch, err);
+    if (code == OK && updates > 0)
+        code = update_rows(t, r, batch, err);
+    if (code == OK && batch->n_op[ROW_INSERT] > 0)
+        code = stage_direct(t, r, next_row, &inserts, err);
     return code;
 }
 
-enum code apply_staged(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err)
-{
+enum code apply_staged(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err) {
     t->session.about = r->label;
     enum code code = session_script(&t->session, "SAVEPOINT millrace", err);
-    if (code != OK) return code;
+    if (code != OK)
+        return code;
     bool staged = r->staged;
     code = apply(t, r, batch, err);
-    if (code == OK) return session_script(&t->session, "RELEASE millrace", err);
-    if (!session_failed_unique(&t->session)) return code;
+    if (code == OK)
+        return session_script(&t->session, "RELEASE millrace", err);
+    if (!session_failed_unique(&t->session))
+        return code;
     code = session_script(&t->session, "ROLLBACK TO millrace", err);
     if (code == OK && r->staged != staged) { /* the stage is gone with it */
         r->staged = false;

@@ -4,8 +4,8 @@
 #include "sink/postgres/postgres.h"
 #include "sink/target_table.h"
 
-static enum code open_target(const void *options, const struct target_env *env, struct target **ret, struct err *err)
-{
+static enum code open_target(const void *options, const struct target_env *env, struct target **ret,
+                             struct err *err) {
     struct pg_target *t = xcalloc(1, sizeof *t);
     t->base.ops = &postgres_target;
     t->env = *env;
@@ -24,8 +24,7 @@ static enum code open_target(const void *options, const struct target_env *env, 
     return code;
 }
 
-enum code pg_undo(struct pg_target *t, enum code code)
-{
+enum code pg_undo(struct pg_target *t, enum code code) {
     assert(code != OK);
     session_rollback(&t->session);
     replicas_rollback(t);
@@ -34,28 +33,29 @@ enum code pg_undo(struct pg_target *t, enum code code)
     return code;
 }
 
-static void rollback(struct target *target)
-{
+static void rollback(struct target *target) {
     struct pg_target *t = pg_of(target);
-    if (t->session.in_transaction) (void)pg_undo(t, AGAIN);
+    if (t->session.in_transaction)
+        (void)pg_undo(t, AGAIN);
 }
 
 static enum code clear(struct target *target, const struct table *table, bool snapshot, bool restart_identity,
-                       struct err *err)
-{
+                       struct err *err) {
     struct pg_target *t = pg_of(target);
     struct replica *r;
     enum code code = replica_get(t, table, &r, err);
-    if (code != OK) return code;
+    if (code != OK)
+        return code;
     code = replica_clear(t, r, !snapshot, restart_identity, err);
     return code == OK ? OK : pg_undo(t, code);
 }
 
-static void close_target(struct target *target)
-{
-    if (!target) return;
+static void close_target(struct target *target) {
+    if (!target)
+        return;
     struct pg_target *t = pg_of(target);
-    if (t->session.in_transaction) (void)pg_undo(t, AGAIN);
+    if (t->session.in_transaction)
+        (void)pg_undo(t, AGAIN);
     pg_release(t);
     replicas_free(t);
     session_close(&t->session);
