@@ -165,7 +165,9 @@ enum code catalog_shape(struct catalog *c, uint32_t relid, const char *published
     size_t i;
     json_array_foreach(t.columns, i, column) {
         struct slice name = slice_of(json_string_value(json_array_get(column, 0)));
-        bool sent = names ? list_has(names, name) : !json_is_true(json_array_get(column, 3));
+        bool sent = names ? list_has(names, name) : true;
+        if (json_is_true(json_array_get(column, 3))) /* before 18 the list names generated columns, but they are not sent */
+            sent = sent && names && PQserverVersion(c->conn) >= 180000;
         if (!sent || ret->n >= PGOUTPUT_COLUMNS_MAX)
             continue;
         ret->columns[ret->n++] = (struct pgoutput_column){
@@ -398,6 +400,13 @@ void catalog_make_nullable(struct catalog *c, struct relation *r, int column)
     replace_table(r, table);
 }
 
+static bool same_labels(const char *const *a, const char *const *b)
+{
+    while (a && b && *a && *b && strcmp(*a, *b) == 0)
+        a++, b++;
+    return a && b && !*a && !*b;
+}
+
 void catalog_add_label(struct catalog *c, struct relation *r, int column, struct slice label)
 {
     struct table *table = table_copy(r->table, &c->arena);
@@ -410,6 +419,9 @@ void catalog_add_label(struct catalog *c, struct relation *r, int column, struct
         memcpy(labels, old, sizeof *labels * n);
     labels[n] = arena_strndup(&c->arena, label.data, label.len);
     labels[n + 1] = NULL;
+    for (int i = 0; i < table->n_types; i++)
+        if (table->types[i].kind == USER_TYPE_ENUM && same_labels(table->types[i].labels, old))
+            table->types[i].labels = labels;
     table->columns[column].labels = labels;
     replace_table(r, table);
 }

@@ -77,7 +77,7 @@ void snapshot_close(struct snapshot *s)
         return;
     PQfreemem(s->row);
     for (int i = 0; i < s->n_workers; i++)
-        PQfinish(s->workers[i].conn);
+        PQfinish(s->workers[i].conn); /* NULL is fine */
     snapshot_plan_free(&s->plan);
     free(s);
 }
@@ -156,11 +156,20 @@ static void make_change(struct snapshot *s, enum op op, const struct table *tabl
     ret->commit_us = s->started_us;
 }
 
+static void leave_workers(struct snapshot *s)
+{
+    for (int i = 0; i < s->n_workers; i++) {
+        PQfinish(s->workers[i].conn);
+        s->workers[i].conn = NULL;
+    }
+}
+
 static enum code finish(struct snapshot *s, struct source_item *ret)
 {
     double seconds = (double)(clock_mono(s->want.env->clock) - s->started_mono_us) / 1e6;
     *ret = (struct source_item){.type = ITEM_COMMIT, .position = {s->want.generation, 0, s->ordinal}, .commit_us = s->started_us};
     s->phase = PHASE_DONE;
+    leave_workers(s); /* and with them the locks on the tables */
     log_info("capture", "snapshot read", F_INT("rows", s->rows), F_NUM("seconds", seconds), F_LSN("at", s->lsn));
     return OK;
 }
