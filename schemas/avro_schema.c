@@ -1,12 +1,13 @@
-/* A table's Avro schemas, printed as Confluent's AvroData prints Debezium's Connect schemas: same names, same field
- * order, same order of attributes inside each object, so that whoever reads Debezium's topics reads ours. */
+/* A table's Avro schemas, printed as Confluent's AvroData prints Debezium's Connect schemas: same names, same
+ * field order, same order of attributes inside each object, so that whoever reads Debezium's topics reads
+ * ours. */
 #include "schemas/avro_schema.h"
 
 #include <assert.h>
 #include <jansson.h>
 #include <stdio.h>
 
-#define DEPTH_MAX 32
+#define DEPTH_MAX      32
 #define JSON_BYTES_MAX ((size_t)4 << 20)
 
 static const struct {
@@ -17,18 +18,16 @@ static const struct {
 #undef X
 };
 
-/* ---- JSON -------------------------------------------------------------------------------------------------------- */
+/* ---- JSON ---------------------------------------------------------------------------------------------- */
 
 /* Appends a piece of JSON that is written with ' for ". */
-static void put(struct buf *out, const char *json)
-{
+static void put(struct buf *out, const char *json) {
     for (; *json; json++)
         buf_putc(out, *json == '\'' ? '"' : *json);
 }
 
 /* The inside of a JSON string. */
-static void put_escaped(struct buf *out, const char *text)
-{
+static void put_escaped(struct buf *out, const char *text) {
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
         if (c < 0x20) {
@@ -41,15 +40,13 @@ static void put_escaped(struct buf *out, const char *text)
     }
 }
 
-static void put_string(struct buf *out, const char *text)
-{
+static void put_string(struct buf *out, const char *text) {
     buf_putc(out, '"');
     put_escaped(out, text);
     buf_putc(out, '"');
 }
 
-static void put_strings(struct buf *out, const char *const *list)
-{
+static void put_strings(struct buf *out, const char *const *list) {
     buf_putc(out, '[');
     for (size_t i = 0; list && list[i]; i++) {
         if (i)
@@ -59,30 +56,25 @@ static void put_strings(struct buf *out, const char *const *list)
     buf_putc(out, ']');
 }
 
-static void put_pair(struct buf *out, const char *a, const char *b)
-{
+static void put_pair(struct buf *out, const char *a, const char *b) {
     put_strings(out, (const char *const[]){a, b, NULL});
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
-static bool is_digit(char c)
-{
+static bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
-static bool is_name_char(char c)
-{
+static bool is_name_char(char c) {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || is_digit(c);
 }
 
-static bool is_utf8_tail(char c)
-{
+static bool is_utf8_tail(char c) {
     return ((unsigned char)c & 0xC0) == 0x80;
 }
 
-static void name_write(const char *text, size_t len, struct buf *out)
-{
+static void name_write(const char *text, size_t len, struct buf *out) {
     if (len == 0 || is_digit(text[0]))
         buf_putc(out, '_');
     for (size_t i = 0; i < len; i++) {
@@ -93,14 +85,12 @@ static void name_write(const char *text, size_t len, struct buf *out)
     }
 }
 
-void avro_name(const char *text, struct buf *out)
-{
+void avro_name(const char *text, struct buf *out) {
     name_write(text, strlen(text), out);
 }
 
 /* A topic as an Avro namespace: each of its dotted parts made a name. */
-static void namespace_write(const char *topic, struct buf *out)
-{
+static void namespace_write(const char *topic, struct buf *out) {
     for (;;) {
         size_t len = strcspn(topic, ".");
         name_write(topic, len, out);
@@ -118,16 +108,14 @@ struct names {
     const char **final; /* adjusted and unique */
 };
 
-static bool name_taken(const struct names *names, int n, const char *name)
-{
+static bool name_taken(const struct names *names, int n, const char *name) {
     for (int i = 0; i < n; i++)
         if (strcmp(names->final[i], name) == 0)
             return true;
     return false;
 }
 
-static const char *name_unique(struct names *names, int n)
-{
+static const char *name_unique(struct names *names, int n) {
     const char *name = names->plain[n];
     if (!name_taken(names, n, name))
         return name;
@@ -143,8 +131,7 @@ static const char *name_unique(struct names *names, int n)
     }
 }
 
-static void names_make(struct names *names, const struct table *table)
-{
+static void names_make(struct names *names, const struct table *table) {
     *names = (struct names){0};
     size_t size = ((size_t)table->n_columns + 1) * sizeof(char *);
     names->plain = arena_zalloc(&names->arena, size);
@@ -158,10 +145,9 @@ static void names_make(struct names *names, const struct table *table)
     }
 }
 
-/* ---- columns ----------------------------------------------------------------------------------------------------- */
+/* ---- columns ------------------------------------------------------------------------------------------- */
 
-static void put_parameters_enum(struct buf *out, const char *const *labels)
-{
+static void put_parameters_enum(struct buf *out, const char *const *labels) {
     put(out, ",'connect.parameters':{'allowed':\"");
     for (size_t i = 0; labels && labels[i]; i++) {
         if (i)
@@ -171,8 +157,7 @@ static void put_parameters_enum(struct buf *out, const char *const *labels)
     put(out, "'}");
 }
 
-static void put_decimal(struct buf *out, const struct column *column)
-{
+static void put_decimal(struct buf *out, const struct column *column) {
     assert(column->scale >= 0 && column->scale <= column->precision);
     buf_printf(out, "{\"type\":\"bytes\",\"scale\":%d,\"precision\":%d,", column->scale, column->precision);
     buf_printf(out, "\"connect.version\":1,\"connect.parameters\":{\"scale\":\"%d\",", column->scale);
@@ -182,8 +167,7 @@ static void put_decimal(struct buf *out, const struct column *column)
 }
 
 /* Avro wants a named type defined once and then called by its full name. */
-static void put_point(struct buf *out, bool *point_seen)
-{
+static void put_point(struct buf *out, bool *point_seen) {
     if (*point_seen) {
         put(out, "'io.debezium.data.geometry.Point'");
         return;
@@ -198,8 +182,7 @@ static void put_point(struct buf *out, bool *point_seen)
              "'connect.name':'io.debezium.data.geometry.Point'}");
 }
 
-static void put_named(struct buf *out, const struct column *column)
-{
+static void put_named(struct buf *out, const struct column *column) {
     put(out, "{'type':'");
     put(out, kinds[column->kind].avro);
     put(out, "','connect.version':1");
@@ -212,8 +195,7 @@ static void put_named(struct buf *out, const struct column *column)
     put(out, "'}");
 }
 
-static void put_type(struct buf *out, const struct column *column, bool *point_seen)
-{
+static void put_type(struct buf *out, const struct column *column, bool *point_seen) {
     if (column->kind == KIND_DECIMAL)
         put_decimal(out, column);
     else if (column->kind == KIND_POINT)
@@ -227,8 +209,7 @@ static void put_type(struct buf *out, const struct column *column, bool *point_s
 }
 
 static void put_field(struct buf *out, const struct column *column, const char *name, bool nullable,
-                      bool *point_seen)
-{
+                      bool *point_seen) {
     put(out, "{'name':");
     put_string(out, name);
     put(out, nullable ? ",'type':['null'," : ",'type':");
@@ -245,10 +226,9 @@ static void put_field(struct buf *out, const struct column *column, const char *
     buf_putc(out, '}');
 }
 
-/* ---- records ----------------------------------------------------------------------------------------------------- */
+/* ---- records ------------------------------------------------------------------------------------------- */
 
-static void put_attributes(struct buf *out, const struct user_type *type)
-{
+static void put_attributes(struct buf *out, const struct user_type *type) {
     buf_putc(out, '[');
     for (size_t i = 0; type->labels && type->labels[i]; i++) {
         if (i)
@@ -258,8 +238,7 @@ static void put_attributes(struct buf *out, const struct user_type *type)
     buf_putc(out, ']');
 }
 
-static void put_user_type(struct buf *out, const struct user_type *type)
-{
+static void put_user_type(struct buf *out, const struct user_type *type) {
     switch (type->kind) {
     case USER_TYPE_ENUM:
         put(out, "{'enum':");
@@ -281,8 +260,7 @@ static void put_user_type(struct buf *out, const struct user_type *type)
     buf_putc(out, '}');
 }
 
-static void put_user_types(struct buf *out, const struct table *table)
-{
+static void put_user_types(struct buf *out, const struct table *table) {
     if (table->n_types == 0)
         return;
     put(out, ",'millrace.types':[");
@@ -294,15 +272,13 @@ static void put_user_types(struct buf *out, const struct table *table)
     buf_putc(out, ']');
 }
 
-static void put_connect_name(struct buf *out, const char *topic, const char *record)
-{
+static void put_connect_name(struct buf *out, const char *topic, const char *record) {
     put(out, "'connect.name':'");
     namespace_write(topic, out);
     buf_printf(out, ".%s\"", record);
 }
 
-static void put_value_record(struct buf *out, const struct table *table, const char *topic)
-{
+static void put_value_record(struct buf *out, const struct table *table, const char *topic) {
     struct names names;
     names_make(&names, table);
     bool point_seen = false;
@@ -346,20 +322,19 @@ static const char source_record[] =
     "{'name':'origin_lsn','type':['null','long'],'default':null}"
     "],'connect.version':1,'connect.name':'io.debezium.connector.postgresql.Source'}";
 
-static const char transaction_record[] =
-    "{'type':'record','name':'block','namespace':'event','fields':["
-    "{'name':'id','type':'string'},"
-    "{'name':'total_order','type':'long'},"
-    "{'name':'data_collection_order','type':'long'}"
-    "],'connect.version':1,'connect.name':'event.block'}";
+static const char transaction_record[] = "{'type':'record','name':'block','namespace':'event','fields':["
+                                         "{'name':'id','type':'string'},"
+                                         "{'name':'total_order','type':'long'},"
+                                         "{'name':'data_collection_order','type':'long'}"
+                                         "],'connect.version':1,'connect.name':'event.block'}";
 
-void avro_schema_value(const struct table *table, const char *topic, struct buf *out)
-{
+void avro_schema_value(const struct table *table, const char *topic, struct buf *out) {
     put(out, "{'type':'record','name':'Envelope','namespace':'");
     namespace_write(topic, out);
     put(out, "','fields':[{'name':'before','type':['null',");
     put_value_record(out, table, topic);
-    put(out, "],'default':null},{'name':'after','type':['null','Value'],'default':null},{'name':'source','type':");
+    put(out,
+        "],'default':null},{'name':'after','type':['null','Value'],'default':null},{'name':'source','type':");
     put(out, source_record);
     put(out, "},{'name':'transaction','type':['null',");
     put(out, transaction_record);
@@ -373,8 +348,7 @@ void avro_schema_value(const struct table *table, const char *topic, struct buf 
     buf_putc(out, '}');
 }
 
-void avro_schema_key(const struct table *table, const char *topic, struct buf *out)
-{
+void avro_schema_key(const struct table *table, const char *topic, struct buf *out) {
     struct names names;
     names_make(&names, table);
     bool point_seen = false;
@@ -393,59 +367,53 @@ void avro_schema_key(const struct table *table, const char *topic, struct buf *o
     arena_free(&names.arena);
 }
 
-void avro_schema_truncate_key(struct buf *out)
-{
+void avro_schema_truncate_key(struct buf *out) {
     put(out, "{'type':'record','name':'TruncateKey','namespace':'millrace',"
              "'fields':[{'name':'table','type':'string'}],'connect.name':'millrace.TruncateKey'}");
 }
 
-/* ---- strip ------------------------------------------------------------------------------------------------------- */
+/* ---- strip --------------------------------------------------------------------------------------------- */
 
-static bool attribute_stripped(const char *name)
-{
+static bool attribute_stripped(const char *name) {
     return strncmp(name, "connect.", 8) == 0 || strncmp(name, "millrace.", 9) == 0 ||
            strcmp(name, "default") == 0 || strcmp(name, "logicalType") == 0;
 }
 
 /* False if nested too deep. */
-static bool strip(json_t *json, int depth)
-{
+static bool strip(json_t *json, int depth) {
     if (depth > DEPTH_MAX)
         return false;
     const char *name;
     json_t *item;
     void *next;
-    json_object_foreach_safe(json, next, name, item)
-    {
+    json_object_foreach_safe(json, next, name, item) {
         if (attribute_stripped(name))
             json_object_del(json, name);
         else if (!strip(item, depth + 1))
             return false;
     }
     size_t i;
-    json_array_foreach(json, i, item)
-    {
+    json_array_foreach(json, i, item) {
         if (!strip(item, depth + 1))
             return false;
     }
     return true;
 }
 
-static int dump_to_buf(const char *data, size_t len, void *out)
-{
+static int dump_to_buf(const char *data, size_t len, void *out) {
     buf_put(out, data, len);
     return 0;
 }
 
-enum code avro_schema_strip(struct slice json, struct buf *out, struct err *err)
-{
+enum code avro_schema_strip(struct slice json, struct buf *out, struct err *err) {
     if (json.len > JSON_BYTES_MAX)
-        return err_set(err, FATAL, ERR_JOURNAL_CORRUPT, "an Avro schema of %zu bytes is larger than 4 MB", json.len);
+        return err_set(err, FATAL, ERR_JOURNAL_CORRUPT, "an Avro schema of %zu bytes is larger than 4 MB",
+                       json.len);
     json_error_t problem;
     json_t *root = json_loadb(json.data, json.len, JSON_ALLOW_NUL | JSON_DECODE_ANY, &problem);
     if (!root)
-        return err_set(err, FATAL, ERR_JOURNAL_CORRUPT, "an Avro schema is not JSON: %s at byte %d", problem.text,
-                       problem.position);
+        return err_set(err, FATAL, ERR_JOURNAL_CORRUPT, "an Avro schema is not JSON: %s at byte %d",
+                       problem.text, problem.position);
     enum code code = OK;
     if (!strip(root, 1))
         code = err_set(err, FATAL, ERR_JOURNAL_CORRUPT, "an Avro schema is nested deeper than %d", DEPTH_MAX);

@@ -1,24 +1,27 @@
 /* Debezium's envelope (3.5 and later) written straight to Avro binary in Confluent framing.
  *
- *   | 0 | id | before ? row | after ? row | head | ts_ms | snapshot | db | sequence | ts_us ts_ns | place | txId lsn | 000 | 0 | op | ts |
- *                                         '------------------------------ source -------------------------------------'   '- transaction: null
+ *   value:  0 | schema id | before ? row | after ? row | source | transaction: null | op | ts_ms, ts_us,
+ * ts_ns source: head | ts_ms | snapshot | db | sequence | ts_us, ts_ns | place | txId, lsn | xmin, origin,
+ * origin_lsn: null
  *
- * head (version, connector, name), db and place (schema, table) never change in an encoder's life and are kept encoded. */
+ * head (version, connector, name), db and place (schema, table) never change in an encoder's life and are
+ * kept encoded. */
 #include "schemas/encode.h"
 
-#include <assert.h>
-#include <stdio.h>
 #include "schemas/avro_schema.h"
 #include "schemas/encode_value.h"
+#include <assert.h>
+#include <stdio.h>
 
 #ifndef MILLRACE_VERSION
 #define MILLRACE_VERSION "0.1.0"
 #endif
 
 #define FRAME_BYTES 5
-/* Of the source block beside its constant parts: ts x3, txId, lsn, branches, snapshot, sequence; and the rest of the envelope. */
-#define SOURCE_ROOM 160
-#define TAIL_ROOM 64
+/* The source block beside its constant parts: five longs with branches, snapshot, sequence. The envelope's
+ * end. */
+#define SOURCE_ROOM   160
+#define TAIL_ROOM     64
 #define KEY_SHOWN_MAX 64
 
 struct encoder {
@@ -29,18 +32,16 @@ struct encoder {
     struct slice truncate_key; /* framed */
 };
 
-/* ---- making ------------------------------------------------------------------------------------------------------ */
+/* ---- making -------------------------------------------------------------------------------------------- */
 
 /* Confluent framing: magic byte 0, then the schema's id. */
-static void frame_write(char *out, uint32_t id)
-{
+static void frame_write(char *out, uint32_t id) {
     out[0] = 0;
     for (int i = 0; i < 4; i++)
         out[1 + i] = (char)(id >> (24 - 8 * i));
 }
 
-static struct slice encode_texts(struct arena *arena, const char *const *texts)
-{
+static struct slice encode_texts(struct arena *arena, const char *const *texts) {
     CLEANUP_BUF buf = {0};
     for (; *texts; texts++) {
         struct slice text = slice_of(*texts);
@@ -50,17 +51,16 @@ static struct slice encode_texts(struct arena *arena, const char *const *texts)
     return arena_copy(arena, buf_slice(&buf));
 }
 
-static void compile_constants(struct encoder *e, const struct encoder_identity *identity)
-{
+static void compile_constants(struct encoder *e, const struct encoder_identity *identity) {
     const struct table *table = e->table;
-    e->head = encode_texts(&e->arena, (const char *const[]){MILLRACE_VERSION, identity->connector, identity->name, NULL});
+    e->head = encode_texts(
+        &e->arena, (const char *const[]){MILLRACE_VERSION, identity->connector, identity->name, NULL});
     e->db = encode_texts(&e->arena, (const char *const[]){identity->database, NULL});
     e->place = encode_texts(&e->arena, (const char *const[]){table->schema, table->name, NULL});
 }
 
 /* What the maker of a table promises; everything after relies on it. */
-static void check_table(const struct table *table)
-{
+static void check_table(const struct table *table) {
     assert(table->n_columns >= 0 && table->n_columns <= 1600);
     assert(table->n_key >= 0 && table->n_key <= table->n_columns);
     for (int i = 0; i < table->n_columns; i++) {
@@ -78,9 +78,8 @@ static void check_table(const struct table *table)
     }
 }
 
-static enum code register_one(struct schema_store *store, const char *subject, const struct buf *json, char *frame,
-                              struct err *err)
-{
+static enum code register_one(struct schema_store *store, const char *subject, const struct buf *json,
+                              char *frame, struct err *err) {
     uint32_t id;
     enum code code = schema_put(store, subject, buf_slice(json), &id, err);
     if (code == OK)
@@ -88,9 +87,9 @@ static enum code register_one(struct schema_store *store, const char *subject, c
     return code;
 }
 
-/* The key of a truncate has a subject of its own: under "<topic>-key" it would break the subject's compatibility. */
-static enum code register_truncate_key(struct encoder *e, struct schema_store *store, struct err *err)
-{
+/* The key of a truncate has a subject of its own: under "<topic>-key" it would break the subject's
+ * compatibility. */
+static enum code register_truncate_key(struct encoder *e, struct schema_store *store, struct err *err) {
     CLEANUP_BUF json = {0};
     avro_schema_truncate_key(&json);
     char frame[FRAME_BYTES];
@@ -106,11 +105,12 @@ static enum code register_truncate_key(struct encoder *e, struct schema_store *s
     return OK;
 }
 
-static enum code register_schemas(struct encoder *e, const char *topic, struct schema_store *store, struct err *err)
-{
+static enum code register_schemas(struct encoder *e, const char *topic, struct schema_store *store,
+                                  struct err *err) {
     CLEANUP_BUF json = {0};
     avro_schema_value(e->table, topic, &json);
-    enum code code = register_one(store, arena_printf(&e->arena, "%s-value", topic), &json, e->value_frame, err);
+    enum code code =
+        register_one(store, arena_printf(&e->arena, "%s-value", topic), &json, e->value_frame, err);
     if (code != OK || e->table->n_key == 0)
         return code;
     buf_clear(&json);
@@ -120,8 +120,7 @@ static enum code register_schemas(struct encoder *e, const char *topic, struct s
 }
 
 enum code encoder_new(const struct table *table, const char *topic, const struct encoder_identity *identity,
-                      struct schema_store *store, struct encoder **ret, struct err *err)
-{
+                      struct schema_store *store, struct encoder **ret, struct err *err) {
     check_table(table);
     struct encoder *e = xcalloc(1, sizeof *e);
     e->table = table_copy(table, &e->arena);
@@ -134,30 +133,26 @@ enum code encoder_new(const struct table *table, const char *topic, const struct
     return code;
 }
 
-void encoder_free(struct encoder *encoder)
-{
+void encoder_free(struct encoder *encoder) {
     if (!encoder)
         return;
     arena_free(&encoder->arena);
     free(encoder);
 }
 
-const struct table *encoder_table(const struct encoder *encoder)
-{
+const struct table *encoder_table(const struct encoder *encoder) {
     return encoder->table;
 }
 
-/* ---- refusing ---------------------------------------------------------------------------------------------------- */
+/* ---- refusing ------------------------------------------------------------------------------------------ */
 
-static void show_bytes(struct slice bytes, struct buf *out)
-{
+static void show_bytes(struct slice bytes, struct buf *out) {
     buf_puts(out, "\\x");
     for (size_t i = 0; i < bytes.len; i++)
         buf_printf(out, "%02x", (unsigned char)bytes.data[i]);
 }
 
-static void show_value(const struct value *value, struct buf *out)
-{
+static void show_value(const struct value *value, struct buf *out) {
     bool sized = value->tag == VALUE_TEXT || value->tag == VALUE_BYTES;
     if (sized && value->s.len * (value->tag == VALUE_BYTES ? 2 : 1) > KEY_SHOWN_MAX)
         buf_printf(out, "(%zu bytes)", value->s.len);
@@ -176,8 +171,7 @@ static void show_value(const struct value *value, struct buf *out)
 }
 
 /* ", key (id=5)" */
-static void show_key(const struct table *table, const struct value *row, struct buf *out)
-{
+static void show_key(const struct table *table, const struct value *row, struct buf *out) {
     if (table->n_key == 0)
         return;
     buf_puts(out, ", key (");
@@ -190,20 +184,18 @@ static void show_key(const struct table *table, const struct value *row, struct 
 }
 
 static enum code refuse(const struct table *table, const struct value *row, int column, const char *reason,
-                        int *ret_column, struct err *err)
-{
+                        int *ret_column, struct err *err) {
     *ret_column = column;
     CLEANUP_BUF key = {0};
     show_key(table, row, &key);
-    return err_set(err, REJECT, ERR_VALUE_NOT_CARRIED, "table %s.%s%s, column %s: %s", table->schema, table->name,
-                   buf_cstr(&key), table->columns[column].name, reason);
+    return err_set(err, REJECT, ERR_VALUE_NOT_CARRIED, "table %s.%s%s, column %s: %s", table->schema,
+                   table->name, buf_cstr(&key), table->columns[column].name, reason);
 }
 
-/* ---- key --------------------------------------------------------------------------------------------------------- */
+/* ---- key ---------------------------------------------------------------------------------------------- */
 
 enum code encoder_key(struct encoder *encoder, const struct value *row, struct buf *key, int *ret_column,
-                      struct err *err)
-{
+                      struct err *err) {
     const struct table *table = encoder->table;
     if (table->n_key == 0)
         return OK;
@@ -220,11 +212,10 @@ enum code encoder_key(struct encoder *encoder, const struct value *row, struct b
     return OK;
 }
 
-/* ---- envelope ---------------------------------------------------------------------------------------------------- */
+/* ---- envelope ------------------------------------------------------------------------------------------ */
 
 static const char *row_write(const struct table *table, const struct value *row, enum absent_form form,
-                             struct buf *out, int *ret_column)
-{
+                             struct buf *out, int *ret_column) {
     if (!row) {
         buf_putc(out, 0);
         return NULL;
@@ -241,20 +232,17 @@ static const char *row_write(const struct table *table, const struct value *row,
 }
 
 /* ["null","long"] with a long in it. */
-static char *some_write(char *out, int64_t number)
-{
+static char *some_write(char *out, int64_t number) {
     *out++ = 2;
     return varint_write(out, number);
 }
 
-static int64_t micros_to_millis(int64_t micros)
-{
+static int64_t micros_to_millis(int64_t micros) {
     return micros / 1000 - (micros % 1000 < 0);
 }
 
 /* Null where nanoseconds leave their 64 bits (year 2262). */
-static char *nanos_write(char *out, int64_t micros)
-{
+static char *nanos_write(char *out, int64_t micros) {
     int64_t nanos;
     if (!__builtin_mul_overflow(micros, 1000, &nanos))
         return some_write(out, nanos);
@@ -262,14 +250,12 @@ static char *nanos_write(char *out, int64_t micros)
     return out;
 }
 
-static char *copy_slice(char *out, struct slice bytes)
-{
+static char *copy_slice(char *out, struct slice bytes) {
     memcpy(out, bytes.data, bytes.len);
     return out + bytes.len;
 }
 
-static char *decimal_digits(char *out, uint64_t number)
-{
+static char *decimal_digits(char *out, uint64_t number) {
     char digits[20];
     int at = sizeof digits;
     do {
@@ -280,9 +266,8 @@ static char *decimal_digits(char *out, uint64_t number)
     return out + sizeof digits - at;
 }
 
-/* ["<commit>","<lsn>"], the first null in a snapshot. At most 46 bytes, so its length is one byte. */
-static char *sequence_write(char *out, const struct change *change)
-{
+/* ["<commit>","<lsn>"], the first null in a snapshot. At most 47 bytes, so its length is one byte. */
+static char *sequence_write(char *out, const struct change *change) {
     char *length = out + 1, *text = out + 2, *at = text;
     *out = 2;
     if (change->snapshot) {
@@ -298,8 +283,7 @@ static char *sequence_write(char *out, const struct change *change)
     return at;
 }
 
-static void source_write(const struct encoder *e, const struct change *change, struct buf *out)
-{
+static void source_write(const struct encoder *e, const struct change *change, struct buf *out) {
     char *at = buf_room(out, SOURCE_ROOM + e->head.len + e->db.len + e->place.len);
     at = copy_slice(at, e->head);
     at = varint_write(at, micros_to_millis(change->commit_us));
@@ -319,8 +303,7 @@ static void source_write(const struct encoder *e, const struct change *change, s
     out->len = (size_t)(at + 3 - out->data);
 }
 
-static void tail_write(const struct change *change, int64_t now_us, struct buf *out)
-{
+static void tail_write(const struct change *change, int64_t now_us, struct buf *out) {
     char *at = buf_room(out, TAIL_ROOM);
     *at++ = 0; /* transaction: null */
     *at++ = 2; /* op: a text of one byte */
@@ -331,9 +314,8 @@ static void tail_write(const struct change *change, int64_t now_us, struct buf *
     out->len = (size_t)(at - out->data);
 }
 
-static enum code envelope_write(struct encoder *e, const struct change *change, int64_t now_us, struct buf *value,
-                                int *ret_column, struct err *err)
-{
+static enum code envelope_write(struct encoder *e, const struct change *change, int64_t now_us,
+                                struct buf *value, int *ret_column, struct err *err) {
     const struct table *table = e->table;
     size_t start = value->len;
     buf_put(value, e->value_frame, FRAME_BYTES);
@@ -353,9 +335,8 @@ static enum code envelope_write(struct encoder *e, const struct change *change, 
     return OK;
 }
 
-enum code encoder_change(struct encoder *encoder, const struct change *change, int64_t now_us, struct buf *key,
-                         struct buf *value, int *ret_column, struct err *err)
-{
+enum code encoder_change(struct encoder *encoder, const struct change *change, int64_t now_us,
+                         struct buf *key, struct buf *value, int *ret_column, struct err *err) {
     size_t start = key->len;
     enum code code = OK;
     assert(change->op != OP_TRUNCATE || (!change->before && !change->after));
@@ -373,17 +354,15 @@ enum code encoder_change(struct encoder *encoder, const struct change *change, i
     return code;
 }
 
-/* ---- header ------------------------------------------------------------------------------------------------------ */
+/* ---- header -------------------------------------------------------------------------------------------- */
 
-static char *u64_write(char *out, uint64_t number)
-{
+static char *u64_write(char *out, uint64_t number) {
     number = __builtin_bswap64(number);
     memcpy(out, &number, 8);
     return out + 8;
 }
 
-static size_t absent_bitmap_write(const struct change *change, char *out)
-{
+static size_t absent_bitmap_write(const struct change *change, char *out) {
     size_t len = 0;
     if (!change->after)
         return 0;
@@ -398,13 +377,14 @@ static size_t absent_bitmap_write(const struct change *change, char *out)
     return len;
 }
 
-size_t header_write(const struct change *change, char *out)
-{
+size_t header_write(const struct change *change, char *out) {
     assert(change->table->n_columns <= 1600);
     char *at = out;
     *at++ = 1;
-    *at++ = (char)((change->snapshot ? HEADER_SNAPSHOT : 0) | (change->moved_partial ? HEADER_MOVED_PARTIAL : 0) |
-                   (change->restart_identity ? HEADER_RESTART_IDENTITY : 0) | (change->other ? HEADER_HAS_OTHER : 0));
+    *at++ =
+        (char)((change->snapshot ? HEADER_SNAPSHOT : 0) | (change->moved_partial ? HEADER_MOVED_PARTIAL : 0) |
+               (change->restart_identity ? HEADER_RESTART_IDENTITY : 0) |
+               (change->other ? HEADER_HAS_OTHER : 0));
     at = u64_write(at, change->position.generation);
     at = u64_write(at, change->position.commit);
     at = u64_write(at, change->position.ordinal);

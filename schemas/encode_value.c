@@ -1,41 +1,39 @@
-/* Column writers. Avro 1.11 specification, "Binary Encoding"; logical forms as Debezium's converters make them.
+/* Column writers. Avro 1.11 specification, "Binary Encoding"; logical forms as Debezium's converters make
+ * them.
  *
- * Every writer gets room for the whole value before it starts (one bounds check per value), so below that check they
- * only move a pointer: VALUE_ROOM bytes for branch, length and everything of fixed size, plus the value's own bytes. */
+ * Every writer gets room for the whole value before it starts (one bounds check per value), so below that
+ * check they only move a pointer: VALUE_ROOM bytes for branch, length and everything of fixed size, plus the
+ * value's own bytes. */
 #include "schemas/encode_value.h"
 
 #include <assert.h>
 #include <math.h>
 
-#define VALUE_ROOM 48
+#define VALUE_ROOM     48
 #define TEXT_BYTES_MAX ((size_t)1 << 30)
-#define PLACEHOLDER "__debezium_unavailable_value"
+#define PLACEHOLDER    "__debezium_unavailable_value"
 
-#define DIGITS_MAX 1000 /* PostgreSQL's numeric(p,s) ends at p = 1000 */
 #define LIMB_DIGITS 18
-#define LIMBS_MAX 54 /* 1000 digits are 3322 bits are 52 limbs; one more for the sign and one spare */
+#define LIMBS_MAX   54 /* numeric(p,s) ends at p = 1000: 3322 bits in 52 limbs, one for the sign, one spare */
 
 static_assert(VALUE_ROOM >= 1 + VARINT_BYTES_MAX + sizeof PLACEHOLDER, "the placeholder fits in the room");
 
-/* ---- decimals ---------------------------------------------------------------------------------------------------- */
+/* ---- decimals ------------------------------------------------------------------------------------------ */
 
 /* Writes the low 1..8 bytes of `number`, highest first; all 8 bytes at `out` may be overwritten. */
-static char *big_endian_write(char *out, uint64_t number, int bytes)
-{
+static char *big_endian_write(char *out, uint64_t number, int bytes) {
     uint64_t turned = __builtin_bswap64(number << (64 - 8 * bytes));
     memcpy(out, &turned, 8);
     return out + bytes;
 }
 
-static int int64_bytes(int64_t number)
-{
+static int int64_bytes(int64_t number) {
     uint64_t magnitude = (uint64_t)(number ^ (number >> 63)) | 1; /* | 1: zero takes one byte as well */
     return (64 - __builtin_clzll(magnitude)) / 8 + 1;
 }
 
 /* Minimal two's complement of up to 18 digits. */
-static char *decimal_small(char *out, uint64_t magnitude, bool negative)
-{
+static char *decimal_small(char *out, uint64_t magnitude, bool negative) {
     int64_t number = negative ? -(int64_t)magnitude : (int64_t)magnitude;
     int bytes = int64_bytes(number);
     *out++ = (char)(bytes * 2);
@@ -43,8 +41,7 @@ static char *decimal_small(char *out, uint64_t magnitude, bool negative)
 }
 
 /* Minimal two's complement of up to 38 digits (10^38 < 2^127). */
-static char *decimal_medium(char *out, unsigned __int128 magnitude, bool negative)
-{
+static char *decimal_medium(char *out, unsigned __int128 magnitude, bool negative) {
     unsigned __int128 number = negative ? -magnitude : magnitude;
     uint64_t high = (uint64_t)(number >> 64), low = (uint64_t)number;
     bool high_is_sign = high == (uint64_t)((int64_t)low >> 63);
@@ -56,8 +53,7 @@ static char *decimal_medium(char *out, unsigned __int128 magnitude, bool negativ
 }
 
 /* limbs (lowest first) = limbs * factor + add; returns the new count. */
-static int limbs_multiply_add(uint64_t *limbs, int n, uint64_t factor, uint64_t add)
-{
+static int limbs_multiply_add(uint64_t *limbs, int n, uint64_t factor, uint64_t add) {
     uint64_t carry = add;
     for (int i = 0; i < n; i++) {
         unsigned __int128 product = (unsigned __int128)limbs[i] * factor + carry;
@@ -69,8 +65,7 @@ static int limbs_multiply_add(uint64_t *limbs, int n, uint64_t factor, uint64_t 
     return n;
 }
 
-static void limbs_negate(uint64_t *limbs, int n)
-{
+static void limbs_negate(uint64_t *limbs, int n) {
     uint64_t carry = 1;
     for (int i = 0; i < n; i++) {
         limbs[i] = ~limbs[i] + carry;
@@ -78,9 +73,9 @@ static void limbs_negate(uint64_t *limbs, int n)
     }
 }
 
-/* Bytes of the shortest two's complement of n limbs: leading bytes that only repeat the sign bit after them go. */
-static int limbs_bytes(const uint64_t *limbs, int n)
-{
+/* Bytes of the shortest two's complement of n limbs: leading bytes that only repeat the sign bit after them
+ * go. */
+static int limbs_bytes(const uint64_t *limbs, int n) {
     uint64_t sign = (uint64_t)((int64_t)limbs[n - 1] >> 63);
     while (n > 1 && limbs[n - 1] == sign && (uint64_t)((int64_t)limbs[n - 2] >> 63) == sign)
         n--;
@@ -93,8 +88,7 @@ struct digits {
 };
 
 /* The next at most `limit` digits as a number; *factor = 10 to their count. */
-static uint64_t digits_take(struct digits *digits, int limit, uint64_t *factor)
-{
+static uint64_t digits_take(struct digits *digits, int limit, uint64_t *factor) {
     uint64_t number = 0;
     *factor = 1;
     for (int taken = 0; taken < limit && digits->text < digits->end; digits->text++) {
@@ -107,8 +101,7 @@ static uint64_t digits_take(struct digits *digits, int limit, uint64_t *factor)
     return number;
 }
 
-static char *decimal_large(char *out, struct digits digits, bool negative)
-{
+static char *decimal_large(char *out, struct digits digits, bool negative) {
     uint64_t limbs[LIMBS_MAX] = {0};
     int n = 1;
     while (digits.text < digits.end) {
@@ -129,8 +122,7 @@ static char *decimal_large(char *out, struct digits digits, bool negative)
 }
 
 /* The places of a number's parts inside its text: [-+] digits [. digits]. False if it is anything else. */
-static bool decimal_parse(struct slice text, bool *ret_negative, struct digits *ret_whole, int *ret_scale)
-{
+static bool decimal_parse(struct slice text, bool *ret_negative, struct digits *ret_whole, int *ret_scale) {
     const char *at = text.data, *end = text.data + text.len;
     *ret_negative = at < end && *at == '-';
     if (at < end && (*at == '-' || *at == '+'))
@@ -153,8 +145,7 @@ static bool decimal_parse(struct slice text, bool *ret_negative, struct digits *
     return at == end;
 }
 
-static const char *decimal_write(char **out, struct slice text, const struct column *column)
-{
+static const char *decimal_write(char **out, struct slice text, const struct column *column) {
     bool negative;
     struct digits digits;
     int scale;
@@ -183,10 +174,9 @@ static const char *decimal_write(char **out, struct slice text, const struct col
     return NULL;
 }
 
-/* ---- the other kinds --------------------------------------------------------------------------------------------- */
+/* ---- the other kinds ----------------------------------------------------------------------------------- */
 
-static const char *string_write(char **out, struct slice text)
-{
+static const char *string_write(char **out, struct slice text) {
     if (text.len && memchr(text.data, 0, text.len))
         return "a NUL byte in the text";
     *out = text_write(*out, text);
@@ -194,8 +184,7 @@ static const char *string_write(char **out, struct slice text)
 }
 
 /* The last character is bit 0 of byte 0. */
-static const char *bits_write(char **out, struct slice text, int length)
-{
+static const char *bits_write(char **out, struct slice text, int length) {
     if (text.len != (size_t)length)
         return "the number of bits is not the column's length";
     size_t bytes = (text.len + 7) / 8;
@@ -211,15 +200,13 @@ static const char *bits_write(char **out, struct slice text, int length)
     return NULL;
 }
 
-static char *double_write(char *out, double number)
-{
+static char *double_write(char *out, double number) {
     memcpy(out, &number, 8); /* Avro is little-endian, and so is every machine we build for */
     return out + 8;
 }
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "floats are written as they lie in memory");
 
-static const char *float_write(char **out, double number)
-{
+static const char *float_write(char **out, double number) {
     float narrow = (float)number;
     if ((double)narrow != number && !isnan(number))
         return "not a single-precision number";
@@ -228,39 +215,34 @@ static const char *float_write(char **out, double number)
     return NULL;
 }
 
-static char *point_write(char *out, const double *xy)
-{
+static char *point_write(char *out, const double *xy) {
     out = double_write(double_write(out, xy[0]), xy[1]);
     *out++ = 0; /* wkb: null */
     *out++ = 0; /* srid: null */
     return out;
 }
 
-static const char *int_write(char **out, int64_t number, int64_t min, int64_t max)
-{
+static const char *int_write(char **out, int64_t number, int64_t min, int64_t max) {
     if (number < min || number > max)
         return "out of the range of the column's type";
     *out = varint_write(*out, number);
     return NULL;
 }
 
-static const char *bool_write(char **out, int64_t number)
-{
+static const char *bool_write(char **out, int64_t number) {
     if (number != 0 && number != 1)
         return "neither true nor false";
     *(*out)++ = (char)number;
     return NULL;
 }
 
-static const char *time_ms_write(char **out, int64_t micros)
-{
+static const char *time_ms_write(char **out, int64_t micros) {
     if (micros % 1000)
         return "not whole milliseconds";
     return int_write(out, micros / 1000, INT32_MIN, INT32_MAX);
 }
 
-static const char *timestamp_ms_write(char **out, int64_t micros)
-{
+static const char *timestamp_ms_write(char **out, int64_t micros) {
     bool infinite = micros == TIMESTAMP_INFINITY || micros == TIMESTAMP_MINUS_INFINITY;
     if (!infinite && micros % 1000)
         return "not whole milliseconds";
@@ -268,8 +250,7 @@ static const char *timestamp_ms_write(char **out, int64_t micros)
     return NULL;
 }
 
-static const char *present_write(const struct column *column, const struct value *value, char **out)
-{
+static const char *present_write(const struct column *column, const struct value *value, char **out) {
     switch (column->kind) {
     case KIND_BOOL:
         return bool_write(out, value->i);
@@ -322,8 +303,7 @@ static const char *present_write(const struct column *column, const struct value
 
 /* Room for a value that is there and `branch` bytes before it. */
 static const char *room_and_write(const struct column *column, const struct value *value, bool branch,
-                                  struct buf *out)
-{
+                                  struct buf *out) {
     bool sized = value->tag == VALUE_TEXT || value->tag == VALUE_BYTES;
     size_t len = sized ? value->s.len : 0;
     if (len > TEXT_BYTES_MAX)
@@ -338,16 +318,14 @@ static const char *room_and_write(const struct column *column, const struct valu
     return reason;
 }
 
-/* ---- absent values ----------------------------------------------------------------------------------------------- */
+/* ---- absent values ------------------------------------------------------------------------------------- */
 
-static bool is_string(enum kind kind)
-{
+static bool is_string(enum kind kind) {
     return kind_tag(kind) == VALUE_TEXT && kind != KIND_DECIMAL && kind != KIND_BITS;
 }
 
 /* The kind's zero as Avro: bytes that are all 0, except the length before a decimal (one byte) or bits. */
-static void zero_write(const struct column *column, struct buf *out)
-{
+static void zero_write(const struct column *column, struct buf *out) {
     size_t bits_bytes = column->kind == KIND_BITS ? ((size_t)column->length + 7) / 8 : 0;
     char *at = buf_room(out, VALUE_ROOM + bits_bytes);
     memset(at, 0, VALUE_ROOM + bits_bytes);
@@ -375,8 +353,7 @@ static void zero_write(const struct column *column, struct buf *out)
     out->len += len;
 }
 
-static void absent_write(const struct column *column, enum absent_form form, struct buf *out)
-{
+static void absent_write(const struct column *column, enum absent_form form, struct buf *out) {
     bool placeholder = form == ABSENT_PLACEHOLDER && (is_string(column->kind) || column->kind == KIND_BYTES);
     if (column->nullable && !placeholder) {
         buf_putc(out, 0);
@@ -390,10 +367,10 @@ static void absent_write(const struct column *column, enum absent_form form, str
     }
 }
 
-/* ------------------------------------------------------------------------------------------------------------------ */
+/* -------------------------------------------------------------------------------------------------------- */
 
-const char *value_write(const struct column *column, const struct value *value, enum absent_form form, struct buf *out)
-{
+const char *value_write(const struct column *column, const struct value *value, enum absent_form form,
+                        struct buf *out) {
     if (value->tag > VALUE_NULL)
         return room_and_write(column, value, column->nullable, out);
     if (value->tag == VALUE_ABSENT) {
@@ -406,8 +383,7 @@ const char *value_write(const struct column *column, const struct value *value, 
     return NULL;
 }
 
-const char *value_write_key(const struct column *column, const struct value *value, struct buf *out)
-{
+const char *value_write_key(const struct column *column, const struct value *value, struct buf *out) {
     if (value->tag == VALUE_NULL)
         return "NULL in a key column";
     if (value->tag == VALUE_ABSENT)

@@ -1,22 +1,19 @@
 /* Which partition a key belongs to, whatever the text of its values looks like.
  *
- * FNV-1a 64 over, for each key column in key order, the length of its canonical bytes as 8 bytes big-endian and those
- * bytes; then the 64-bit finaliser of MurmurHash3 (fmix64), because FNV's low bits mix badly. Canonical bytes:
- *   integers, dates, times (tag INT)  8 bytes big-endian, two's complement
- *   floats                            IEEE 754 double, big-endian; -0 as 0; every NaN as 0x7ff8000000000000
- *   DECIMAL, TEXT of "numeric..."     [-]digits[.digits] without '+', leading zeros, trailing zeros after the point, a
- *                                     point without digits, or a minus before zero; any other text (NaN) as it is
- *   every other text, bytes           its bytes
- *   points                            two doubles as above
- * A NULL or absent key column (the encoder refuses both) counts as the length 2^64-1 without bytes.
- * This places keys in partitions, so it may never change. */
+ * FNV-1a 64 over, for each key column in key order, the length of its canonical bytes as 8 bytes big-endian
+ * and those bytes; then the 64-bit finaliser of MurmurHash3 (fmix64), because FNV's low bits mix badly.
+ * Canonical bytes: integers, dates, times (tag INT)  8 bytes big-endian, two's complement floats IEEE 754
+ * double, big-endian; -0 as 0; every NaN as 0x7ff8000000000000 DECIMAL, TEXT of "numeric..."
+ * [-]digits[.digits] without '+', leading zeros, trailing zeros after the point, a point without digits, or a
+ * minus before zero; any other text (NaN) as it is every other text, bytes           its bytes points two
+ * doubles as above A NULL or absent key column (the encoder refuses both) counts as the length 2^64-1 without
+ * bytes. This places keys in partitions, so it may never change. */
 #include "schemas/encode.h"
 
-#include <math.h>
 #include "schemas/hash.h"
+#include <math.h>
 
-static uint64_t double_bits(double number)
-{
+static uint64_t double_bits(double number) {
     if (isnan(number))
         return UINT64_C(0x7ff8000000000000);
     if (number == 0)
@@ -26,20 +23,17 @@ static uint64_t double_bits(double number)
     return bits;
 }
 
-static const char *skip_digits(const char *at, const char *end)
-{
+static const char *skip_digits(const char *at, const char *end) {
     while (at < end && *at >= '0' && *at <= '9')
         at++;
     return at;
 }
 
-static uint64_t hash_bytes(uint64_t hash, struct slice bytes)
-{
+static uint64_t hash_bytes(uint64_t hash, struct slice bytes) {
     return fnv_bytes(fnv_u64(hash, bytes.len), bytes.data, bytes.len);
 }
 
-static uint64_t hash_decimal(uint64_t hash, struct slice text)
-{
+static uint64_t hash_decimal(uint64_t hash, struct slice text) {
     const char *at = text.data, *end = text.data + text.len;
     bool negative = at < end && *at == '-';
     if (at < end && (*at == '-' || *at == '+'))
@@ -68,15 +62,15 @@ static uint64_t hash_decimal(uint64_t hash, struct slice text)
     return fnv_bytes(fnv_byte(hash, '.'), fraction.data, fraction.len);
 }
 
-static uint64_t hash_value(uint64_t hash, const struct column *column, const struct value *value)
-{
+static uint64_t hash_value(uint64_t hash, const struct column *column, const struct value *value) {
     switch (value->tag) {
     case VALUE_INT:
         return fnv_u64(fnv_u64(hash, 8), (uint64_t)value->i);
     case VALUE_FLOAT:
         return fnv_u64(fnv_u64(hash, 8), double_bits(value->d));
     case VALUE_TEXT:
-        if (column->kind == KIND_DECIMAL || (column->kind == KIND_TEXT && strncmp(column->type, "numeric", 7) == 0))
+        if (column->kind == KIND_DECIMAL ||
+            (column->kind == KIND_TEXT && strncmp(column->type, "numeric", 7) == 0))
             return hash_decimal(hash, value->s);
         return hash_bytes(hash, value->s);
     case VALUE_BYTES:
@@ -91,15 +85,13 @@ static uint64_t hash_value(uint64_t hash, const struct column *column, const str
     return fnv_u64(hash, UINT64_MAX);
 }
 
-static uint64_t fmix64(uint64_t hash)
-{
+static uint64_t fmix64(uint64_t hash) {
     hash = (hash ^ hash >> 33) * UINT64_C(0xff51afd7ed558ccd);
     hash = (hash ^ hash >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
     return hash ^ hash >> 33;
 }
 
-uint64_t key_hash(const struct table *table, const struct value *row)
-{
+uint64_t key_hash(const struct table *table, const struct value *row) {
     if (table->n_key == 0)
         return 0;
     uint64_t hash = FNV_START;

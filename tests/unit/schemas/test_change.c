@@ -13,11 +13,14 @@ static const char *labels[] = {"sad", "ok", NULL};
 static const char *attributes[] = {"a", "b", NULL};
 static const char *attribute_types[] = {"integer", "text", NULL};
 
-static struct table make(void)
-{
+static struct table make(void) {
     columns[0] = (struct column){.name = "id", .type = "bigint", .kind = KIND_INT64, .length = -1, .key = 1};
-    columns[1] = (struct column){
-        .name = "mood", .type = "shop.mood", .kind = KIND_ENUM, .length = -1, .nullable = true, .labels = labels};
+    columns[1] = (struct column){.name = "mood",
+                                 .type = "shop.mood",
+                                 .kind = KIND_ENUM,
+                                 .length = -1,
+                                 .nullable = true,
+                                 .labels = labels};
     key[0] = 0;
     types[0] = (struct user_type){USER_TYPE_ENUM, "shop", "mood", labels, NULL};
     types[1] = (struct user_type){USER_TYPE_COMPOSITE, "shop", "pair", attributes, attribute_types};
@@ -33,8 +36,7 @@ static struct table make(void)
                           .n_types = 2};
 }
 
-static void each_kind_has_its_name_and_the_tag_of_its_values(void **state)
-{
+static void each_kind_has_its_name_and_the_tag_of_its_values(void **state) {
     (void)state;
     assert_string_equal(kind_name(KIND_DECIMAL), "DECIMAL");
     assert_string_equal(kind_name(KIND_POINT), "POINT");
@@ -47,8 +49,7 @@ static void each_kind_has_its_name_and_the_tag_of_its_values(void **state)
     }
 }
 
-static void a_column_is_found_by_its_exact_name(void **state)
-{
+static void a_column_is_found_by_its_exact_name(void **state) {
     (void)state;
     struct table table = make();
     assert_ptr_equal(table_column(&table, "mood"), &columns[1]);
@@ -56,8 +57,7 @@ static void a_column_is_found_by_its_exact_name(void **state)
     assert_null(table_column(&table, ""));
 }
 
-static void the_digest_is_the_same_on_every_machine(void **state)
-{
+static void the_digest_is_the_same_on_every_machine(void **state) {
     (void)state;
     struct table table = make();
     assert_int_equal(table_digest(&table), UINT64_C(0x30726ce8bbd08694));
@@ -65,16 +65,15 @@ static void the_digest_is_the_same_on_every_machine(void **state)
     assert_int_equal(table_digest(&empty), UINT64_C(0xa09d945a1cd8d6e5));
 }
 
-#define CHANGES_DIGEST(change)                                                                                 \
-    do {                                                                                                       \
-        struct table table = make();                                                                           \
-        uint64_t before = table_digest(&table);                                                                \
-        change;                                                                                                \
-        assert_int_not_equal(before, table_digest(&table));                                                    \
+#define CHANGES_DIGEST(change)                              \
+    do {                                                    \
+        struct table table = make();                        \
+        uint64_t before = table_digest(&table);             \
+        change;                                             \
+        assert_int_not_equal(before, table_digest(&table)); \
     } while (0)
 
-static void whatever_differs_in_the_shape_differs_in_the_digest(void **state)
-{
+static void whatever_differs_in_the_shape_differs_in_the_digest(void **state) {
     (void)state;
     CHANGES_DIGEST(table.schema = "shop2");
     CHANGES_DIGEST(table.name = "persons");
@@ -101,15 +100,13 @@ static void whatever_differs_in_the_shape_differs_in_the_digest(void **state)
     make();
 }
 
-static void texts_that_touch_do_not_run_together_in_the_digest(void **state)
-{
+static void texts_that_touch_do_not_run_together_in_the_digest(void **state) {
     (void)state;
     struct table a = {.schema = "ab", .name = "c"}, b = {.schema = "a", .name = "bc"};
     assert_int_not_equal(table_digest(&a), table_digest(&b));
 }
 
-static void a_copy_shares_nothing_with_its_original(void **state)
-{
+static void a_copy_shares_nothing_with_its_original(void **state) {
     (void)state;
     struct table table = make();
     char name[] = "id", label[] = "sad", type[] = "text";
@@ -130,8 +127,7 @@ static void a_copy_shares_nothing_with_its_original(void **state)
     make();
 }
 
-static void a_table_without_columns_can_be_copied(void **state)
-{
+static void a_table_without_columns_can_be_copied(void **state) {
     (void)state;
     struct arena arena = {0};
     struct table *copy = table_copy(&(struct table){.schema = "s", .name = "t"}, &arena);
@@ -140,8 +136,7 @@ static void a_table_without_columns_can_be_copied(void **state)
     arena_free(&arena);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_kind_has_its_name_and_the_tag_of_its_values),
         cmocka_unit_test(a_column_is_found_by_its_exact_name),
