@@ -234,7 +234,6 @@ static const struct setting defaults[] = {
 static const struct setting owned_writer[] = {
     {"enable.idempotence", "true"},
     {"acks", "all"},
-    {"max.in.flight", "5"},
     {"isolation.level", "read_uncommitted"},   /* watermarks beyond open transactions; see kafka_watermarks */
     {"queue.buffering.max.kbytes", "2097151"}, /* the bound is ours: writer.c, QUEUE_BYTES_MAX; this */
     {"queue.buffering.max.messages", "10000000"}, /* one would never take a record larger than itself */
@@ -290,6 +289,9 @@ static void set_writer(rd_kafka_conf_t *conf, const struct kafka_journal *j, con
     set_number(conf, "message.max.bytes", (int64_t)j->record_bytes_max);
     set_number(conf, "message.timeout.ms",
                o->transaction_timeout_ms); /* never silently: its report is an error */
+    /* Without transactions what a lost first batch leaves behind (writer.c, IMPLICITACK) could not be
+     * aborted. */
+    set(conf, "max.in.flight", o->delivery == KAFKA_EXACTLY_ONCE ? "5" : "1");
     if (o->delivery == KAFKA_EXACTLY_ONCE) {
         CLEANUP_FREE char *id = xasprintf("millrace.%s.%s", o->topic_prefix, source);
         set(conf, "transactional.id", id);

@@ -20,7 +20,7 @@ enum code kafka_watermarks(struct kafka_handle *h, const char *topic, int partit
             return AGAIN;
         if (!kafka_passing(e))
             return kafka_error(err, e, "read topic", topic);
-        rd_kafka_poll(h->rk, 0);
+        rd_kafka_poll(h->rk, 10);
     }
 }
 

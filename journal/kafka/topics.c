@@ -304,13 +304,27 @@ static enum code create(struct kafka_handle *h, const struct topic_spec *spec, i
     return kafka_error(err, error, "create topic", spec->name);
 }
 
+/* Until the leaders of a new topic know that they are. Else a first batch could be refused (not leader) and
+ * the second, already under way, taken: brokers accept any first sequence number of a producer they have not
+ * met. */
+static enum code await_leaders(struct kafka_handle *h, const char *name, int partitions, int64_t deadline_us,
+                               struct err *err) {
+    int64_t low, end;
+    enum code code = OK;
+    for (int p = 0; p < partitions && code == OK; p++)
+        while ((code = kafka_watermarks(h, name, p, deadline_us, &low, &end, err)) == AGAIN)
+            rd_kafka_poll(h->rk, 10);
+    return code;
+}
+
 enum code kafka_topic_make(struct kafka_directory *d, struct kafka_handle *h, const struct topic_spec *spec,
                            int partitions, int known_partitions, size_t bytes_max, int64_t deadline_us,
                            struct kafka_made *ret, struct err *err) {
     enum code code = OK;
     struct kafka_settings settings;
     const struct rd_kafka_metadata_topic *found = kafka_directory_find(d, spec->name);
-    if (!found)
+    bool made = !found;
+    if (made)
         code = create(h, spec, known_partitions > 0 ? known_partitions : partitions, bytes_max, deadline_us,
                       err);
     while (code == OK && !(found = kafka_directory_find(d, spec->name))) {
@@ -323,6 +337,8 @@ enum code kafka_topic_make(struct kafka_directory *d, struct kafka_handle *h, co
     }
     if (code == OK)
         code = check_partitions(spec, found->partition_cnt, known_partitions, err);
+    if (code == OK && made)
+        code = await_leaders(h, spec->name, found->partition_cnt, deadline_us, err);
     if (code == OK)
         code = kafka_settings_read(h, spec->name, deadline_us, &settings, err);
     if (code == OK)

@@ -58,7 +58,11 @@ void kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *handle) 
         kafka_fail(w, kafka_too_large(&err, name, (uint32_t)mark, w->ends.topics[topic].bytes_max), &err);
     } else if (m->err) {
         kafka_fail(w, kafka_error(&err, reason_of(rk, m->err), "deliver a record to topic", name), &err);
-    } else if (m->offset < 0) { /* acknowledged as a repetition that the broker no longer remembers */
+    } else if (m->offset < 0) {
+        /* librdkafka takes a record for delivered when a later one was (IMPLICITACK). It may be lost: brokers
+         * accept any first sequence number of a producer they have not met, so the second batch can stand
+         * there without the first. Or it was a repetition of what the broker no longer remembers. Nobody
+         * knows: again from the start. */
         kafka_fail(w,
                    err_set(&err, RETRY, ERR_JOURNAL_UNREACHABLE,
                            "Kafka: a record of topic '%s' was acknowledged without its offset", name),
@@ -291,17 +295,13 @@ void kafka_writer_close(struct journal_writer *jw) {
     struct kafka_writer *w = kafka_writer_of(jw);
     if (!w)
         return;
-    if (w->h.rk) {
-        if (w->failed.code == OK)
-            w->failed.code = RETRY; /* what is purged now is no error to tell */
-        rd_kafka_purge(w->h.rk,
-                       RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
-        if (w->transactional && w->begun) {
-            rd_kafka_error_t *error = rd_kafka_abort_transaction(w->h.rk, 1000);
-            if (error)
-                rd_kafka_error_destroy(error); /* the next writer's open, or the timeout, ends it */
-        }
-        rd_kafka_poll(w->h.rk, 0);
+    /* What failed is aborted by the next writer's open, or by the brokers in time; a commit under way cannot
+     * be. */
+    if (w->h.rk && w->transactional && w->begun && w->failed.code == OK && w->step != WRITER_ENDING) {
+        w->failed.code = RETRY; /* what is thrown away now is no error to tell */
+        rd_kafka_error_t *error = rd_kafka_abort_transaction(w->h.rk, 1000);
+        if (error)
+            rd_kafka_error_destroy(error);
     }
     kafka_directory_free(&w->directory);
     kafka_ends_free(&w->ends);
