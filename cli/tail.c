@@ -185,11 +185,10 @@ static enum code follow(struct tail *t, uint64_t from_seq, struct err *err)
 static enum code open_all(struct tail *t, struct pipeline_schemas *schemas, uint64_t *ret_from, struct err *err)
 {
     struct pipeline *p = t->pipeline;
-    struct journal_env env = {&clock_system, &t->stop};
     struct commit_record *last = NULL;
     int64_t offset;
     *ret_from = 0;
-    enum code code = p->journal_ops->reader_open(p->journal, &env, WAIT_MS, &t->reader, err);
+    enum code code = p->journal_ops->reader_open(p->journal, &schemas->env, WAIT_MS, &t->reader, err);
     if (code == OK) code = pipeline_schemas(schemas, NULL, &t->store, err);
     if (code != OK) return code;
     t->decoder = decoder_new(t->store);

@@ -29,6 +29,7 @@ def _quoted(name):
 def _session(where):
     url = where if isinstance(where, str) else where.url()
     connection = psycopg2.connect(url, connect_timeout=10, application_name="compare")
+    connection.set_client_encoding("UTF8")
     with connection.cursor() as cursor:
         for name, value in _SETTINGS.items():
             cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
@@ -170,10 +171,13 @@ def wait_equal(src, dst, tables=None, deadline_s=60, **options):
     last = [None]
 
     def equal():
-        last[0] = compare(src, dst, tables, **({"limit": 3} | options))
+        try:
+            last[0] = compare(src, dst, tables, **({"limit": 3} | options))
+        except (psycopg2.errors.DeadlockDetected, psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as e:
+            last[0] = [f"a table is being altered: {e}"]
         return not last[0]
     try:
-        wait_until(equal, deadline_s, "replica equals source", every_s=0.1)
+        wait_until(equal, deadline_s, "replica equals source", every_s=0.1, ignore=(psycopg2.errors.DeadlockDetected,))
     except Late:
         raise Late(f"replica does not equal source after {deadline_s * SLOW:g} s:\n"
                    + "\n".join(itertools.islice(last[0], 20))) from None
