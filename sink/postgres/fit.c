@@ -22,8 +22,7 @@ enum code fit_names(struct session *s, const struct table *table, struct err *er
     return OK;
 }
 
-/* ---- creating
- * --------------------------------------------------------------------------------------------------- */
+/* ---- creating ---- */
 
 static void put_key(struct buf *sql, const struct table *table) {
     buf_putc(sql, '(');
@@ -97,8 +96,7 @@ enum code fit_create(struct session *s, const struct table *table, struct err *e
     return code;
 }
 
-/* ---- altering
- * --------------------------------------------------------------------------------------------------- */
+/* ---- altering ---- */
 
 struct plan {
     struct session *s;

@@ -30,8 +30,7 @@ static bool next_row(void *arg, struct stage_row *ret) {
     return false;
 }
 
-/* ---- as a bag
- * --------------------------------------------------------------------------------------------------- */
+/* ---- as a bag ---- */
 
 /* "ROW(t.a, t.b)::text" or of the stage's columns */
 static void put_table_row(struct buf *sql, const struct replica *r) {
@@ -122,8 +121,7 @@ static enum code apply_bag(struct pg_target *t, struct replica *r, const struct 
     return code;
 }
 
-/* ---- one by one
- * ------------------------------------------------------------------------------------------------- */
+/* ---- one by one ---- */
 
 /* "WHERE (tableoid, ctid) = (one row that looks like `like`)"; its values are added to the parameters. */
 static enum code put_match(struct buf *sql, struct params *p, const struct replica *r,

@@ -63,26 +63,23 @@ static inline struct pg_target *pg_of(struct target *t) {
     return (struct pg_target *)(void *)t;
 }
 
-/* ---- target.c
- * --------------------------------------------------------------------------------------------------- */
+/* ---- target.c ---- */
 /* Rolls the open transaction back and forgets what was prepared in it. Returns `code`. */
 enum code pg_undo(struct pg_target *t, enum code code);
 
-/* ---- replica.c
- * -------------------------------------------------------------------------------------------------- */
+/* ---- replica.c ---- */
 target_prepare_f pg_prepare;
 /* The bound version of the table, preparing it if need be. The transaction is open afterwards. */
 MUST_CHECK enum code replica_get(struct pg_target *t, const struct table *table, struct replica **ret,
                                  struct err *err);
-/* Forgets what was prepared in the transaction that is rolled back. */
-void replicas_rollback(struct pg_target *t);
+/* Forgets what was prepared in the transaction that is rolled back, or all. */
+void replicas_rollback(struct pg_target *t, bool all);
 void replicas_free(struct pg_target *t);
 /* Empties the table. `truncate`: as TRUNCATE where possible. */
 MUST_CHECK enum code replica_clear(struct pg_target *t, const struct replica *r, bool truncate,
                                    bool restart_identity, struct err *err);
 
-/* ---- progress.c, status.c, check.c
- * ------------------------------------------------------------------------------ */
+/* ---- progress.c, status.c, check.c ---- */
 target_claim_f pg_claim;
 target_renew_f pg_renew;
 target_commit_f pg_commit;
@@ -99,16 +96,14 @@ MUST_CHECK enum code progress_table_state(struct pg_target *t, const struct tabl
                                           enum table_state *ret, struct err *err);
 MUST_CHECK enum code progress_table_written(struct pg_target *t, const struct table *table, struct err *err);
 
-/* ---- schema.c
- * --------------------------------------------------------------------------------------------------- */
+/* ---- schema.c ---- */
 /* Creates schema millrace and its tables, if need be. FATAL/TARGET_REFUSED with the SQL that grants what is
  * missing. */
 MUST_CHECK enum code progress_schema(struct session *s, struct err *err);
 /* False: there is none. */
 MUST_CHECK enum code progress_schema_exists(struct session *s, bool *ret, struct err *err);
 
-/* ---- apply.c: decides the way; the ways
- * -------------------------------------------------------------------------- */
+/* ---- apply.c: decides the way; the ways ---- */
 target_apply_f pg_apply;
 /* Statement by statement in one round trip: small batches. (single.c) */
 MUST_CHECK enum code apply_single(struct pg_target *t, struct replica *r, const struct batch *batch,
@@ -126,8 +121,7 @@ MUST_CHECK enum code apply_rewrite(struct pg_target *t, struct replica *r, const
 MUST_CHECK enum code apply_keyless(struct pg_target *t, struct replica *r, const struct batch *batch,
                                    struct err *err);
 
-/* ---- missing.c: rows that should have been there
- * ----------------------------------------------------------------- */
+/* ---- missing.c: rows that should have been there ---- */
 struct missing {
     uint64_t n;      /* how many */
     bool full;       /* all of them can be written whole, or need not be written */
@@ -144,8 +138,7 @@ void missing_key(const struct replica *r, const struct value *values, struct buf
 enum code value_refused(const struct replica *r, int i, const struct value *values, const char *reason,
                         struct err *err);
 
-/* ---- stage.c: the temporary table of a version
- * -------------------------------------------------------------------- */
+/* ---- stage.c: the temporary table of a version ---- */
 /* Its columns: c0, c1, ... (as the source's, with the replica's types), op, mask (NULL: full), seq.
  *   op: i insert, u update, d delete of a row that was there, x delete of a row that need not have been */
 struct stage_row {

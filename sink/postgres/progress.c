@@ -20,8 +20,7 @@ static const char *number(char to[NUMBER_LEN], int64_t value) {
     return to;
 }
 
-/* ---- claim
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- claim ---- */
 
 /* Another number of workers gives each of them other partitions: only from nothing. */
 static enum code check_workers(struct pg_target *t, int workers, struct err *err) {
@@ -161,8 +160,8 @@ enum code pg_claim(struct target *target, int worker, int workers, int64_t lease
     t->worker = worker;
     t->workers = workers;
     enum code code = progress_schema(&t->session, err);
-    if (code == OK && t->replicas)
-        code = session_script(&t->session, "DEALLOCATE ALL; DISCARD TEMP", err);
+    if (t->replicas)
+        session_forget(&t->session);
     replicas_free(t); /* what we knew may be another owner's by now */
     if (code == OK)
         code = claim(t, lease_ms, arena, ret, err);
@@ -173,8 +172,7 @@ enum code pg_claim(struct target *target, int worker, int workers, int64_t lease
     return OK;
 }
 
-/* ---- renew, release
- * --------------------------------------------------------------------------------------------- */
+/* ---- renew, release ---- */
 
 static enum code not_owner(const struct pg_target *t, struct err *err) {
     return err_set(err, RETRY, ERR_TARGET_OWNERSHIP, "another process has taken over worker %d of sink %s",
@@ -216,8 +214,7 @@ void pg_release(struct pg_target *t) {
     t->epoch = 0;
 }
 
-/* ---- commit
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- commit ---- */
 
 /* One statement: the division fails when no row of ours was there, and then COMMIT is not run. */
 static const char commit_sql[] =
@@ -336,8 +333,7 @@ enum code pg_commit(struct target *target, const struct sink_progress *progress,
     return OK;
 }
 
-/* ---- tables
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 enum code progress_table_state(struct pg_target *t, const struct table *table, enum table_state *ret,
                                struct err *err) {
@@ -385,15 +381,16 @@ enum code pg_park(struct target *target, const char *schema, const char *table, 
 
 /* The tables that were written become stale: the next prepare empties them. */
 enum code pg_reset(struct target *target, struct err *err) {
-    static const char *const steps[] = {
-        "SELECT pg_catalog.pg_advisory_xact_lock(1298232, pg_catalog.hashtext($1))",
+    static const char lock[] = "SELECT pg_catalog.pg_advisory_xact_lock(1298232, pg_catalog.hashtext($1))";
+    static const char workers[] =
         "UPDATE millrace.sink_worker SET epoch = epoch + 1, owner = NULL, seen = '-infinity', commit_seq = 0,"
-        " commits_next = 0, generation = 0, commit_lsn = 0, ordinal = 0, commit_us = 0, rebuild = true WHERE "
-        "sink = $1",
-        "DELETE FROM millrace.sink_offset WHERE sink = $1",
-        "UPDATE millrace.sink_table SET stale = stale OR written, parked_reason = NULL, parked_at = NULL "
-        "WHERE sink = $1",
-    };
+        " commits_next = 0, generation = 0, commit_lsn = 0, ordinal = 0, commit_us = 0, rebuild = true"
+        " WHERE sink = $1";
+    static const char offsets[] = "DELETE FROM millrace.sink_offset WHERE sink = $1";
+    static const char tables[] =
+        "UPDATE millrace.sink_table SET stale = stale OR written, parked_reason = NULL,"
+        " parked_at = NULL WHERE sink = $1";
+    static const char *const steps[] = {lock, workers, offsets, tables};
     struct pg_target *t = pg_of(target);
     assert(!t->session.in_transaction);
     const char *params[] = {t->env.sink};

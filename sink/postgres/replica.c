@@ -53,8 +53,8 @@ void replicas_free(struct pg_target *t) {
 
 /* Stages and statements that the transaction made are gone with it (statements are not, but their ids are
  * never used again). */
-void replicas_rollback(struct pg_target *t) {
-    if (t->altered)
+void replicas_rollback(struct pg_target *t, bool all) {
+    if (all)
         sweep(t, drop_all, NULL);
     else
         sweep(t, drop_made_in, &t->tx);
@@ -65,8 +65,7 @@ void replicas_rollback(struct pg_target *t) {
         }
 }
 
-/* ---- binding
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- binding ---- */
 
 static const char *quoted(struct arena *arena, const char *name) {
     CLEANUP_BUF text = {0};
@@ -126,8 +125,7 @@ static struct replica *bind(struct pg_target *t, const struct table *table, cons
     return r;
 }
 
-/* ---- preparing
- * -------------------------------------------------------------------------------------------------- */
+/* ---- preparing ---- */
 
 /* Without the right to switch triggers off we go on only where there is nothing to switch off. */
 static enum code check_triggers(struct pg_target *t, const struct table *table, const struct shape *shape,

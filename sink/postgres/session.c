@@ -11,8 +11,7 @@
 
 #define DRAIN_US 1500000 /* after a cancel, and for the last words of a session */
 
-/* ---- waiting
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- waiting ---- */
 
 static int64_t now(const struct session *s) {
     return clock_mono(s->env->clock);
@@ -118,8 +117,7 @@ enum code session_interrupted(struct session *s, enum code code, enum err_id id)
     return code;
 }
 
-/* ---- statements
- * ------------------------------------------------------------------------------------------------- */
+/* ---- statements ---- */
 
 static bool succeeded(ExecStatusType status) {
     return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_COPY_IN;
@@ -214,25 +212,32 @@ enum code session_begin(struct session *s, struct err *err) {
     return code;
 }
 
-void session_rollback(struct session *s) {
-    s->in_transaction = false;
-    if (!s->conn || PQtransactionStatus(s->conn) == PQTRANS_IDLE)
-        return;
+/* A script whose failure ends the session. Not ended by the stop; the SQLSTATE of the newest failure is kept.
+ */
+static void last_words(struct session *s, const char *sql) {
     bool deaf = s->deaf;
     s->deaf = true;
     char sqlstate[sizeof s->sqlstate];
     memcpy(sqlstate, s->sqlstate, sizeof sqlstate);
-    if (session_script(s, "ROLLBACK", NULL) != OK &&
-        s->conn) { /* the server rolls back when the line is cut */
-        PQfinish(s->conn);
-        s->conn = NULL;
-    }
+    if (session_script(s, sql, NULL) != OK)
+        session_close(s);
     memcpy(s->sqlstate, sqlstate, sizeof sqlstate);
     s->deaf = deaf;
 }
 
-/* ---- copy
- * ------------------------------------------------------------------------------------------------------- */
+void session_rollback(struct session *s) {
+    s->in_transaction = false;
+    if (!s->conn || PQtransactionStatus(s->conn) == PQTRANS_IDLE)
+        return;
+    last_words(s, "ROLLBACK"); /* the server rolls back, too, when the line is cut */
+}
+
+void session_forget(struct session *s) {
+    if (s->conn)
+        last_words(s, "DEALLOCATE ALL; DISCARD TEMP");
+}
+
+/* ---- copy ---- */
 
 enum code session_copy_begin(struct session *s, const char *sql, struct err *err) {
     enum code code = session_ready(s, err);
@@ -277,8 +282,7 @@ enum code session_copy_end(struct session *s, const char *reason, uint64_t *rows
     return code;
 }
 
-/* ---- opening, closing
- * ------------------------------------------------------------------------------------------- */
+/* ---- opening, closing ---- */
 
 /* Fixed formats and limits. synchronous_commit=off is safe because position and rows are lost together, and
  * the journal still has them. row_security=off makes a policy an error instead of a filter. */
@@ -338,8 +342,7 @@ void session_close(struct session *s) {
     s->conn = NULL;
 }
 
-/* ---- results
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- results ---- */
 
 uint64_t result_rows(const PGresult *result) {
     return result ? strtoull(PQcmdTuples((PGresult *)(uintptr_t)result), NULL, 10) : 0;

@@ -51,6 +51,8 @@ MUST_CHECK enum code session_script(struct session *s, const char *sql, struct e
 MUST_CHECK enum code session_begin(struct session *s, struct err *err);
 /* Ends an open transaction; nothing of it is there afterwards, whatever happens to the connection. */
 void session_rollback(struct session *s);
+/* Drops temporary tables and prepared statements. Outside a transaction. */
+void session_forget(struct session *s);
 
 /* COPY ... FROM STDIN (FORMAT text): begin, put any number of whole rows, end. Put blocks while the server is
  * slow. After a failure of put, end must still be called, with its reason. `rows` may be NULL. */

@@ -6,8 +6,7 @@
 
 enum { PIPELINE_ROWS = 16 };
 
-/* ---- statements
- * ------------------------------------------------------------------------------------------------- */
+/* ---- statements ---- */
 
 static void put_insert(struct buf *sql, const struct replica *r) {
     buf_printf(sql, "INSERT INTO %s (", r->name);
@@ -55,8 +54,7 @@ static int put_update(struct buf *sql, const struct replica *r, const struct val
     return n;
 }
 
-/* ---- rows
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- rows ---- */
 
 static const char *statement(const struct replica *r, char op, char to[32]) {
     snprintf(to, 32, "millrace_%d_%c", r->statement_id, op);

@@ -5,8 +5,7 @@
 
 enum { CHUNK_BYTES = 256 * 1024, STAGES_MAX = 32 };
 
-/* ---- lists
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- lists ---- */
 
 void put_written(struct buf *sql, const struct replica *r) {
     const char *comma = "";
@@ -44,8 +43,7 @@ void stage_name(const struct replica *r, struct buf *sql) {
     buf_printf(sql, "pg_temp.millrace_stage_%d", r->id);
 }
 
-/* ---- the temporary table
- * ---------------------------------------------------------------------------------------- */
+/* ---- the temporary table ---- */
 
 static void put_create(struct buf *sql, const struct replica *r) {
     buf_puts(sql, "CREATE TEMPORARY TABLE ");
@@ -101,8 +99,7 @@ static enum code make_ready(struct pg_target *t, struct replica *r, struct err *
     return OK;
 }
 
-/* ---- copy
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- copy ---- */
 
 struct writer {
     const struct replica *r;

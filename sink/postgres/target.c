@@ -26,8 +26,13 @@ static enum code open_target(const void *options, const struct target_env *env, 
 
 enum code pg_undo(struct pg_target *t, enum code code) {
     assert(code != OK);
+    t->session.about = NULL;
     session_rollback(&t->session);
-    replicas_rollback(t);
+    bool forget =
+        t->altered || code == REJECT || code == FATAL; /* somebody may mend a table: read it again */
+    replicas_rollback(t, forget);
+    if (forget)
+        session_forget(&t->session);
     t->altered = false;
     t->tx++;
     return code;

@@ -118,8 +118,7 @@ bool type_parse(const char *text, struct type_name *ret) {
     return *p == 0 || ret->array;
 }
 
-/* ---- widening
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- widening ---- */
 
 static bool is(const struct type_name *t, const char *base) {
     return strcmp(t->base, base) == 0;

@@ -14,8 +14,7 @@ static const char type_sql[] = "SELECT t.typtype, t.oid FROM pg_catalog.pg_type 
 static const char label_sql[] =
     "SELECT FROM pg_catalog.pg_enum WHERE enumtypid = $1::pg_catalog.oid AND enumlabel = $2::pg_catalog.name";
 
-/* ---- resolving
- * -------------------------------------------------------------------------------------------------- */
+/* ---- resolving ---- */
 
 enum code user_types_resolve(struct session *s, const char *type, struct err *err) {
     struct type_name parsed;
@@ -39,8 +38,7 @@ enum code user_types_resolve(struct session *s, const char *type, struct err *er
     return err_set(err, REJECT, ERR_TARGET_TABLE, "the replica has no type %.200s; create it there", type);
 }
 
-/* ---- creating
- * --------------------------------------------------------------------------------------------------- */
+/* ---- creating ---- */
 
 static enum code lacking(const struct user_type *type, const char *sql, struct err *err) {
     return err_set(err, REJECT, ERR_TARGET_TABLE, "the replica lacks a type; run there: %.1500s%s", sql,

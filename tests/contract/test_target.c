@@ -21,8 +21,7 @@
 #define DATABASE "millrace_test_target"
 #define LEASE_MS 10000
 
-/* ---- the server, as somebody else sees it
- * --------------------------------------------------------------------------- */
+/* ---- the server, as somebody else sees it ---- */
 
 static PGconn *eye;
 static char url[1024];
@@ -32,7 +31,7 @@ static void die(const char *what) {
     exit(1);
 }
 
-static void sql(const char *fmt, ...) {
+static void PRINTF_LIKE(1, 2) sql(const char *fmt, ...) {
     char text[8192];
     va_list args;
     va_start(args, fmt);
@@ -45,7 +44,7 @@ static void sql(const char *fmt, ...) {
 }
 
 /* All rows as "a|b;c|d", NULL as "~". */
-static const char *see(const char *fmt, ...) {
+static const char *PRINTF_LIKE(1, 2) see(const char *fmt, ...) {
     static char out[65536];
     char text[4096];
     va_list args;
@@ -106,8 +105,7 @@ static void drop_database(void) {
     PQfinish(conn);
 }
 
-/* ---- a process of a sink
- * -------------------------------------------------------------------------------------------- */
+/* ---- a process of a sink ---- */
 
 static const struct target_ops *ops; /* the row that is walked */
 
@@ -192,8 +190,7 @@ static enum code commit(struct process *p) {
     return ops->commit(p->target, &p->progress, &p->err);
 }
 
-/* ---- tables and rows
- * ------------------------------------------------------------------------------------------------ */
+/* ---- tables and rows ---- */
 
 #define V_INT(v) \
     { .tag = VALUE_INT, .i = (v) }
@@ -297,8 +294,7 @@ static int tear_down(void **state) {
     return 0;
 }
 
-/* ---- ownership
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- ownership ---- */
 
 static void a_part_has_one_owner_until_it_lets_go(void **state) {
     (void)state;
@@ -404,8 +400,7 @@ static void another_number_of_workers_needs_a_replay(void **state) {
     process_end(&a);
 }
 
-/* ---- somebody in the way
- * -------------------------------------------------------------------------------------------- */
+/* ---- somebody in the way ---- */
 
 struct blocked {
     struct process *p;
@@ -548,8 +543,7 @@ static void a_server_that_refuses_is_told_from_one_that_does_not_answer(void **s
     process_end(&a);
 }
 
-/* ---- batches
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- batches ---- */
 
 /* Small batches and large ones go different ways; both must end the same. */
 static const int sizes[] = {3, 40, 2000};
@@ -818,8 +812,7 @@ static void keys_are_equal_as_their_type_says(void **state) {
     }
 }
 
-/* ---- constraints, triggers
- * ------------------------------------------------------------------------------------------ */
+/* ---- constraints, triggers ---- */
 
 static void foreign_keys_and_triggers_do_not_act_unless_asked(void **state) {
     (void)state;
@@ -954,8 +947,7 @@ static void a_value_that_the_replica_refuses_is_not_quoted(void **state) {
     }
 }
 
-/* ---- clearing
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- clearing ---- */
 
 static void a_table_is_emptied_also_where_foreign_keys_point_to_it(void **state) {
     (void)state;
@@ -1035,8 +1027,7 @@ static void a_replay_empties_what_the_sink_wrote(void **state) {
     process_end(&a);
 }
 
-/* ---- rows without a key
- * --------------------------------------------------------------------------------------------- */
+/* ---- rows without a key ---- */
 
 static const struct table *notes(void) {
     return TABLE("notes", INT_COLUMN("n"), COLUMN("doc", "json", KIND_JSON), TEXT_COLUMN("note"));
@@ -1151,9 +1142,7 @@ static void a_table_of_as_many_columns_as_there_can_be(void **state) {
     process_end(&a);
 }
 
-/* ---- shapes
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- shapes ---- */
 
 static const char *shape_of(const char *table) {
     return see("SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull FROM pg_attribute a"
@@ -1390,8 +1379,7 @@ static void partitioned_replicas(void **state) {
     }
 }
 
-/* ---- hostile journals
- * ----------------------------------------------------------------------------------------------- */
+/* ---- hostile journals ---- */
 
 static void hostile_names_are_names(void **state) {
     (void)state;
@@ -1478,8 +1466,7 @@ static void hostile_types_never_become_sql(void **state) {
     assert_string_equal(see("SELECT count(*) FROM shop.victim"), "0");
 }
 
-/* ---- seen from outside
- * ---------------------------------------------------------------------------------------------- */
+/* ---- seen from outside ---- */
 
 static void status_tells_who_how_far_and_what_stands(void **state) {
     (void)state;
