@@ -22,8 +22,7 @@ struct catalog {
     struct named_type *named;
 };
 
-struct catalog *catalog_open(PGconn *conn, const struct pg_options *options, const struct source_env *env)
-{
+struct catalog *catalog_open(PGconn *conn, const struct pg_options *options, const struct source_env *env) {
     struct catalog *c = xcalloc(1, sizeof *c);
     c->conn = conn;
     c->options = options;
@@ -32,8 +31,7 @@ struct catalog *catalog_open(PGconn *conn, const struct pg_options *options, con
     return c;
 }
 
-void catalog_close(struct catalog *c)
-{
+void catalog_close(struct catalog *c) {
     if (!c)
         return;
     types_close(c->types);
@@ -41,35 +39,33 @@ void catalog_close(struct catalog *c)
     free(c);
 }
 
-void catalog_use(struct catalog *c, PGconn *conn)
-{
+void catalog_use(struct catalog *c, PGconn *conn) {
     c->conn = conn;
 }
 
-struct relation *catalog_find(struct catalog *c, uint32_t relid)
-{
+struct relation *catalog_find(struct catalog *c, uint32_t relid) {
     struct relation *r = c->relations[relid % BUCKETS];
     while (r && r->relid != relid)
         r = r->next;
     return r;
 }
 
-void catalog_name_type(struct catalog *c, uint32_t oid, struct slice schema, struct slice name)
-{
+void catalog_name_type(struct catalog *c, uint32_t oid, struct slice schema, struct slice name) {
     struct named_type *t = c->named;
     while (t && t->oid != oid)
         t = t->next;
-    char *text = arena_printf(&c->arena, "%.*s.%.*s", (int)schema.len, schema.data, (int)name.len, name.data);
+    CLEANUP_BUF text = {0};
+    buf_printf(&text, "%.*s.%.*s", (int)schema.len, schema.data, (int)name.len, name.data);
     if (!t) {
         t = arena_alloc(&c->arena, sizeof *t);
         *t = (struct named_type){oid, NULL, c->named};
         c->named = t;
     }
-    if (!t->text || strcmp(t->text, text) != 0)
-        t->text = text;
+    if (!t->text || strcmp(t->text, buf_cstr(&text)) != 0)
+        t->text = arena_strdup(&c->arena, buf_cstr(&text));
 }
 
-/* ---- what the catalog says today --------------------------------------------------------------------------------- */
+/* ---- what the catalog says today ------------------------------------------------------------------- */
 
 /* The row of one table, its lists as JSON. */
 struct today {
@@ -82,8 +78,7 @@ struct today {
     char schema[PG_NAME_MAX], name[PG_NAME_MAX];
 };
 
-static void today_free(struct today *t)
-{
+static void today_free(struct today *t) {
     json_decref(t->key);
     json_decref(t->index);
     json_decref(t->columns);
@@ -93,28 +88,34 @@ static void today_free(struct today *t)
 
 static const char today_sql[] =
     "SELECT c.relreplident, "
-    "(SELECT json_agg(a.attname ORDER BY k.ord) FROM pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, ord), pg_attribute a"
-    " WHERE i.indrelid = c.oid AND i.indisprimary AND k.ord <= i.indnkeyatts AND a.attrelid = c.oid AND a.attnum = k.attnum), "
-    "(SELECT json_agg(a.attname ORDER BY k.ord) FROM pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, ord), pg_attribute a"
-    " WHERE i.indrelid = c.oid AND i.indisreplident AND k.ord <= i.indnkeyatts AND a.attrelid = c.oid AND a.attnum = k.attnum), "
-    "(SELECT json_agg(json_build_array(a.attname, a.attnotnull, a.attlen = -1 AND a.attstorage IN ('x', 'e', 'm'), "
+    "(SELECT json_agg(a.attname ORDER BY k.ord) FROM pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, "
+    "ord), pg_attribute a"
+    " WHERE i.indrelid = c.oid AND i.indisprimary AND k.ord <= i.indnkeyatts AND a.attrelid = c.oid AND "
+    "a.attnum = k.attnum), "
+    "(SELECT json_agg(a.attname ORDER BY k.ord) FROM pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, "
+    "ord), pg_attribute a"
+    " WHERE i.indrelid = c.oid AND i.indisreplident AND k.ord <= i.indnkeyatts AND a.attrelid = c.oid AND "
+    "a.attnum = k.attnum), "
+    "(SELECT json_agg(json_build_array(a.attname, a.attnotnull, a.attlen = -1 AND a.attstorage IN ('x', 'e', "
+    "'m'), "
     "  a.attgenerated <> '', a.atttypid::bigint, a.atttypmod) ORDER BY a.attnum) FROM pg_attribute a"
     " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), "
-    "CASE WHEN c.relispartition THEN (SELECT json_agg(json_build_array(n2.nspname, c2.relname)) FROM pg_partition_ancestors(c.oid) p"
-    "  JOIN pg_class c2 ON c2.oid = p.relid AND c2.oid <> c.oid JOIN pg_namespace n2 ON n2.oid = c2.relnamespace) END, "
+    "CASE WHEN c.relispartition THEN (SELECT json_agg(json_build_array(n2.nspname, c2.relname)) FROM "
+    "pg_partition_ancestors(c.oid) p"
+    "  JOIN pg_class c2 ON c2.oid = p.relid AND c2.oid <> c.oid JOIN pg_namespace n2 ON n2.oid = "
+    "c2.relnamespace) END, "
     "n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %u";
 
-static json_t *json_of(const PGresult *res, int column)
-{
+static json_t *json_of(const PGresult *res, int column) {
     return PQgetisnull(res, 0, column) ? NULL : json_loads(PQgetvalue(res, 0, column), 0, NULL);
 }
 
-static enum code today_read(struct catalog *c, uint32_t relid, struct today *ret, struct err *err)
-{
+static enum code today_read(struct catalog *c, uint32_t relid, struct today *ret, struct err *err) {
     CLEANUP_BUF sql = {0};
     buf_printf(&sql, today_sql, relid);
     CLEANUP_RESULT *res = NULL;
-    enum code code = pgsource_query(c->conn, c->env, 10000, "reading a table's columns", buf_cstr(&sql), &res, err);
+    enum code code =
+        pgsource_query(c->conn, c->env, 10000, "reading a table's columns", buf_cstr(&sql), &res, err);
     if (code)
         return code;
     ret->found = PQntuples(res) == 1;
@@ -130,18 +131,16 @@ static enum code today_read(struct catalog *c, uint32_t relid, struct today *ret
     return OK;
 }
 
-static json_t *today_column(const struct today *t, struct slice name)
-{
+static json_t *today_column(const struct today *t, struct slice name) {
     size_t i;
     json_t *column;
-    json_array_foreach(t->columns, i, column)
-        if (slice_is(name, json_string_value(json_array_get(column, 0))))
-            return column;
+    json_array_foreach(
+        t->columns, i,
+        column) if (slice_is(name, json_string_value(json_array_get(column, 0)))) return column;
     return NULL;
 }
 
-static bool list_has(const json_t *names, struct slice name)
-{
+static bool list_has(const json_t *names, struct slice name) {
     for (size_t i = 0; i < json_array_size(names); i++)
         if (slice_is(name, json_string_value(json_array_get(names, i))))
             return true;
@@ -149,8 +148,7 @@ static bool list_has(const json_t *names, struct slice name)
 }
 
 enum code catalog_shape(struct catalog *c, uint32_t relid, const char *published, struct arena *arena,
-                        struct pgoutput_relation *ret, bool *ret_found, struct err *err)
-{
+                        struct pgoutput_relation *ret, bool *ret_found, struct err *err) {
     CLEANUP_TODAY t = {0};
     enum code code = today_read(c, relid, &t, err);
     if (code)
@@ -166,12 +164,16 @@ enum code catalog_shape(struct catalog *c, uint32_t relid, const char *published
     json_array_foreach(t.columns, i, column) {
         struct slice name = slice_of(json_string_value(json_array_get(column, 0)));
         bool sent = names ? list_has(names, name) : true;
-        if (json_is_true(json_array_get(column, 3))) /* before 18 the list names generated columns, but they are not sent */
+        if (json_is_true(json_array_get(
+                column, 3))) /* before 18 the list names generated columns, but they are not sent */
             sent = sent && names && PQserverVersion(c->conn) >= 180000;
         if (!sent || ret->n >= PGOUTPUT_COLUMNS_MAX)
             continue;
         ret->columns[ret->n++] = (struct pgoutput_column){
-            .identity = t.identity == 'f' || list_has(t.identity == 'i' ? t.index : t.identity == 'd' ? t.key : NULL, name),
+            .identity = t.identity == 'f' || list_has(t.identity == 'i'   ? t.index
+                                                      : t.identity == 'd' ? t.key
+                                                                          : NULL,
+                                                      name),
             .name = arena_copy(arena, name),
             .type = (uint32_t)json_integer_value(json_array_get(column, 4)),
             .typmod = (int32_t)json_integer_value(json_array_get(column, 5)),
@@ -181,23 +183,23 @@ enum code catalog_shape(struct catalog *c, uint32_t relid, const char *published
     return OK;
 }
 
-/* ---- the table --------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------------- */
 
-static bool selected(struct catalog *c, const struct pgoutput_relation *shape, const struct today *t)
-{
+static bool selected(struct catalog *c, const struct pgoutput_relation *shape, const struct today *t) {
     enum selection s = selection_of_table(c->options, shape->schema, shape->name);
     for (size_t i = 0; i < json_array_size(t->ancestors); i++) {
         json_t *above = json_array_get(t->ancestors, i);
-        enum selection a = selection_of_table(c->options, slice_of(json_string_value(json_array_get(above, 0))),
-                                              slice_of(json_string_value(json_array_get(above, 1))));
+        enum selection a =
+            selection_of_table(c->options, slice_of(json_string_value(json_array_get(above, 0))),
+                               slice_of(json_string_value(json_array_get(above, 1))));
         s = a > s ? a : s;
     }
     return s == SELECTION_TAKEN;
 }
 
 static enum code fill_column(struct catalog *c, const struct pgoutput_column *wire, const struct today *t,
-                             struct arena *arena, struct column *ret, struct type_list *types, struct err *err)
-{
+                             struct arena *arena, struct column *ret, struct type_list *types,
+                             struct err *err) {
     struct type_facts facts;
     enum code code = type_resolve(c->types, c->conn, wire->type, wire->typmod, arena, &facts, err);
     if (code)
@@ -207,7 +209,13 @@ static enum code fill_column(struct catalog *c, const struct pgoutput_column *wi
         while (named && named->oid != wire->type)
             named = named->next;
         const char *name = named ? named->text : "text";
-        facts.type = (struct pg_type){.oid = wire->type, .typmod = -1, .typtype = 'b', .category = 'U', .schema = "", .name = name, .text = name};
+        facts.type = (struct pg_type){.oid = wire->type,
+                                      .typmod = -1,
+                                      .typtype = 'b',
+                                      .category = 'U',
+                                      .schema = "",
+                                      .name = name,
+                                      .text = name};
     } else {
         code = type_collect(c->types, c->conn, &facts, arena, 0, types, err);
         if (code)
@@ -223,19 +231,17 @@ static enum code fill_column(struct catalog *c, const struct pgoutput_column *wi
     return OK;
 }
 
-static int column_named(const struct table *table, struct slice name)
-{
+static int column_named(const struct table *table, struct slice name) {
     for (int i = 0; i < table->n_columns; i++)
         if (slice_is(name, table->columns[i].name))
             return i;
     return -1;
 }
 
-/* The key's columns: the frame's identity for DEFAULT and INDEX (in the index's order if that is still the same), the
- * catalog's primary key for FULL. *ret_lost is a key column that is not captured, or NULL. */
+/* The key's columns: the frame's identity for DEFAULT and INDEX (in the index's order if that is still the
+ * same), the catalog's primary key for FULL. *ret_lost is a key column that is not captured, or NULL. */
 static void fill_key(const struct pgoutput_relation *shape, const struct today *t, struct table *table,
-                     struct arena *arena, const char **ret_lost)
-{
+                     struct arena *arena, const char **ret_lost) {
     table->key = arena_alloc(arena, sizeof *table->key * (size_t)(shape->n + 1));
     const json_t *order = shape->identity == 'i' ? t->index : t->key;
     struct slice names[PGOUTPUT_COLUMNS_MAX];
@@ -264,8 +270,7 @@ static void fill_key(const struct pgoutput_relation *shape, const struct today *
     }
 }
 
-static bool on_wire(const struct pgoutput_relation *shape, const char *name)
-{
+static bool on_wire(const struct pgoutput_relation *shape, const char *name) {
     for (int i = 0; i < shape->n; i++)
         if (slice_is(shape->columns[i].name, name))
             return true;
@@ -273,8 +278,7 @@ static bool on_wire(const struct pgoutput_relation *shape, const char *name)
 }
 
 static enum code fill_table(struct catalog *c, const struct pgoutput_relation *shape, const struct today *t,
-                            struct arena *arena, struct table *table, int *to, struct err *err)
-{
+                            struct arena *arena, struct table *table, int *to, struct err *err) {
     struct type_list types = {0};
     table->schema = arena_strndup(arena, shape->schema.data, shape->schema.len);
     table->name = arena_strndup(arena, shape->name.data, shape->name.len);
@@ -283,7 +287,8 @@ static enum code fill_table(struct catalog *c, const struct pgoutput_relation *s
         to[i] = -1;
         if (!selection_has_column(c->options, shape->schema, shape->name, shape->columns[i].name))
             continue;
-        enum code code = fill_column(c, &shape->columns[i], t, arena, &table->columns[table->n_columns], &types, err);
+        enum code code =
+            fill_column(c, &shape->columns[i], t, arena, &table->columns[table->n_columns], &types, err);
         if (code)
             return code;
         to[i] = table->n_columns++;
@@ -293,8 +298,9 @@ static enum code fill_table(struct catalog *c, const struct pgoutput_relation *s
     const char *lost;
     fill_key(shape, t, table, arena, &lost);
     if (lost && on_wire(shape, lost))
-        return err_set(err, FATAL, ERR_CONFIG, "column %s of %s.%s is part of its key and cannot be left out in `columns`",
-                       lost, table->schema, table->name);
+        return err_set(err, FATAL, ERR_CONFIG,
+                       "column %s of %s.%s is part of its key and cannot be left out in `columns`", lost,
+                       table->schema, table->name);
     if (lost) { /* a primary key of today that the table did not have then */
         for (int i = 0; i < table->n_columns; i++)
             table->columns[i].key = 0;
@@ -305,8 +311,7 @@ static enum code fill_table(struct catalog *c, const struct pgoutput_relation *s
 
 /* Updates of such a table may leave large values out, both then and now. */
 static enum code fill_partial(struct catalog *c, const struct pgoutput_relation *shape, const struct today *t,
-                              struct table *table, struct err *err)
-{
+                              struct table *table, struct err *err) {
     bool toastable = false;
     for (int i = 0; i < table->n_columns; i++)
         toastable |= json_is_true(json_array_get(today_column(t, slice_of(table->columns[i].name)), 2));
@@ -314,16 +319,16 @@ static enum code fill_partial(struct catalog *c, const struct pgoutput_relation 
     table->partial = then && c->options->partial_rows == PG_PARTIAL_HISTORY;
     if (!then || table->partial || t->identity == 'f' || t->identity == 'n')
         return OK;
-    return err_set(err, FATAL, ERR_PARTIAL_ROWS,
-                   "updates of %s.%s may leave out large values, so that its topic could not rebuild a replica; either "
-                   "let the source log full rows: ALTER TABLE \"%s\".\"%s\" REPLICA IDENTITY FULL; or keep the whole "
-                   "history of such topics: partial_rows: history",
-                   table->schema, table->name, table->schema, table->name);
+    return err_set(
+        err, FATAL, ERR_PARTIAL_ROWS,
+        "updates of %s.%s may leave out large values, so that its topic could not rebuild a replica; either "
+        "let the source log full rows: ALTER TABLE \"%s\".\"%s\" REPLICA IDENTITY FULL; or keep the whole "
+        "history of such topics: partial_rows: history",
+        table->schema, table->name, table->schema, table->name);
 }
 
-static struct relation *relation_new(struct catalog *c, const struct pgoutput_relation *shape, const struct table *table,
-                                     const int *to)
-{
+static struct relation *relation_new(struct catalog *c, const struct pgoutput_relation *shape,
+                                     const struct table *table, const int *to) {
     struct relation *r = arena_zalloc(&c->arena, sizeof *r);
     r->relid = shape->relid;
     r->identity = shape->identity;
@@ -345,8 +350,17 @@ static struct relation *relation_new(struct catalog *c, const struct pgoutput_re
     return r;
 }
 
-static void relation_put(struct catalog *c, struct relation *r)
-{
+static bool relation_same(const struct relation *r, const struct pgoutput_relation *shape,
+                          const struct table *table, const int *to) {
+    if (r->table != table || r->identity != shape->identity || r->n_wire != shape->n)
+        return false;
+    for (int i = 0; table && i < shape->n; i++)
+        if (r->to[i] != to[i] || (to[i] >= 0 && r->in_identity[to[i]] != shape->columns[i].identity))
+            return false;
+    return true;
+}
+
+static void relation_put(struct catalog *c, struct relation *r) {
     struct relation **at = &c->relations[r->relid % BUCKETS];
     while (*at && (*at)->relid != r->relid)
         at = &(*at)->next;
@@ -354,8 +368,8 @@ static void relation_put(struct catalog *c, struct relation *r)
     *at = r;
 }
 
-enum code catalog_take(struct catalog *c, const struct pgoutput_relation *shape, struct relation **ret, struct err *err)
-{
+enum code catalog_take(struct catalog *c, const struct pgoutput_relation *shape, struct relation **ret,
+                       struct err *err) {
     CLEANUP_TODAY t = {0};
     enum code code = today_read(c, shape->relid, &t, err);
     if (code)
@@ -372,43 +386,43 @@ enum code catalog_take(struct catalog *c, const struct pgoutput_relation *shape,
         if (code == OK) {
             table.digest = table_digest(&table);
             const struct relation *old = catalog_find(c, shape->relid);
-            kept = old && old->table && old->table->digest == table.digest ? old->table : table_copy(&table, &c->arena);
+            kept = old && old->table && old->table->digest == table.digest ? old->table
+                                                                           : table_copy(&table, &c->arena);
         }
     }
     if (code == OK) {
-        *ret = relation_new(c, shape, kept, to);
-        relation_put(c, *ret);
+        *ret = catalog_find(c, shape->relid);
+        if (!*ret || !relation_same(*ret, shape, kept, to)) { /* frames come again after every ANALYZE */
+            *ret = relation_new(c, shape, kept, to);
+            relation_put(c, *ret);
+        }
     }
     arena_free(&scratch);
     return code;
 }
 
-/* ---- new versions for what the data says ------------------------------------------------------------------------- */
+/* ---- new versions for what the data says ----------------------------------------------------------- */
 
-static void replace_table(struct relation *r, struct table *table)
-{
+static void replace_table(struct relation *r, struct table *table) {
     table->digest = table_digest(table);
     r->table = table;
     for (int i = 0; i < table->n_columns; i++)
         r->read[i] = pg_reader(&table->columns[i]);
 }
 
-void catalog_make_nullable(struct catalog *c, struct relation *r, int column)
-{
+void catalog_make_nullable(struct catalog *c, struct relation *r, int column) {
     struct table *table = table_copy(r->table, &c->arena);
     table->columns[column].nullable = true;
     replace_table(r, table);
 }
 
-static bool same_labels(const char *const *a, const char *const *b)
-{
+static bool same_labels(const char *const *a, const char *const *b) {
     while (a && b && *a && *b && strcmp(*a, *b) == 0)
         a++, b++;
     return a && b && !*a && !*b;
 }
 
-void catalog_add_label(struct catalog *c, struct relation *r, int column, struct slice label)
-{
+void catalog_add_label(struct catalog *c, struct relation *r, int column, struct slice label) {
     struct table *table = table_copy(r->table, &c->arena);
     const char *const *old = table->columns[column].labels;
     size_t n = 0;

@@ -1,8 +1,9 @@
-/* From PostgreSQL's catalog to our tables: keys, nullability, and types by OID down to what a replica must create.
+/* From PostgreSQL's catalog to our tables: keys, nullability, and types by OID down to what a replica must
+ * create.
  *
- * A Relation frame (or a snapshot's look at the catalog) gives names, types and identity as they were at its place in
- * the log; the catalog of today adds what the log does not tell: the primary key behind REPLICA IDENTITY FULL, NOT
- * NULL, labels. If the table is gone from the catalog, the frame has to do. */
+ * A Relation frame (or a snapshot's look at the catalog) gives names, types and identity as they were at its
+ * place in the log; the catalog of today adds what the log does not tell: the primary key behind REPLICA
+ * IDENTITY FULL, NOT NULL, labels. If the table is gone from the catalog, the frame has to do. */
 #pragma once
 
 #include "capture/postgres/connect.h"
@@ -28,15 +29,19 @@ void catalog_close(struct catalog *catalog); /* NULL is fine */
 
 /* The relation as last taken in, or NULL. */
 struct relation *catalog_find(struct catalog *catalog, uint32_t relid);
-/* Takes in a Relation frame (blocks for some short queries). RETRY/SOURCE_UNREACHABLE; FATAL/PARTIAL_ROWS, CONFIG. */
-MUST_CHECK enum code catalog_take(struct catalog *catalog, const struct pgoutput_relation *shape, struct relation **ret, struct err *err);
+/* Takes in a Relation frame (blocks for some short queries). RETRY/SOURCE_UNREACHABLE; FATAL/PARTIAL_ROWS,
+ * CONFIG. */
+MUST_CHECK enum code catalog_take(struct catalog *catalog, const struct pgoutput_relation *shape,
+                                  struct relation **ret, struct err *err);
 /* Remembers the name of a user's type (a Type frame), for when it is gone from the catalog. */
 void catalog_name_type(struct catalog *catalog, uint32_t oid, struct slice schema, struct slice name);
 
-/* What pgoutput would publish of a table now: its columns (`published` is a JSON array of names, or NULL = all but
- * generated ones) and identity. The strings live in the arena. *ret_found is false if there is no such table. */
-MUST_CHECK enum code catalog_shape(struct catalog *catalog, uint32_t relid, const char *published, struct arena *arena,
-                                   struct pgoutput_relation *ret, bool *ret_found, struct err *err);
+/* What pgoutput would publish of a table now: its columns (`published` is a JSON array of names, or NULL =
+ * all but generated ones) and identity. The strings live in the arena. *ret_found is false if there is no
+ * such table. */
+MUST_CHECK enum code catalog_shape(struct catalog *catalog, uint32_t relid, const char *published,
+                                   struct arena *arena, struct pgoutput_relation *ret, bool *ret_found,
+                                   struct err *err);
 
 /* A new version of the table in which the column may be NULL. */
 void catalog_make_nullable(struct catalog *catalog, struct relation *relation, int column);

@@ -14,9 +14,10 @@ struct checking {
     int64_t wait_ms;
 };
 
-static void finding(struct checking *c, const char *level, const char *id, const char *what, const char *mend)
-{
-    json_t *f = json_pack("{s:s, s:s, s:s, s:s}", "level", level, "id", id, "what", what, "mend", mend ? mend : "");
+static void finding(struct checking *c, const char *level, const char *id, const char *what,
+                    const char *mend) {
+    json_t *f =
+        json_pack("{s:s, s:s, s:s, s:s}", "level", level, "id", id, "what", what, "mend", mend ? mend : "");
     char *text = f ? json_dumps(f, JSON_COMPACT) : NULL;
     if (text) {
         if (c->findings->len)
@@ -27,24 +28,26 @@ static void finding(struct checking *c, const char *level, const char *id, const
     json_decref(f);
 }
 
-static void finding_err(struct checking *c, const struct err *err)
-{
+static void finding_err(struct checking *c, const struct err *err) {
     finding(c, "error", err_name(err->id), err->text, "");
 }
 
-/* ---- server and role --------------------------------------------------------------------------------------------- */
+/* ---- server and role ------------------------------------------------------------------------------- */
 
 static const char server_sql[] =
-    "SELECT current_setting('wal_level'), current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication), "
+    "SELECT current_setting('wal_level'), current_setting('max_wal_senders')::int - (SELECT count(*) FROM "
+    "pg_stat_replication), "
     "current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots), "
     "current_setting('max_slot_wal_keep_size'), r.rolreplication OR r.rolsuper OR pg_has_role(current_user, "
-    "coalesce((SELECT oid FROM pg_roles WHERE rolname = 'rds_replication'), r.oid), 'USAGE') AND (r.rolreplication OR "
-    "EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication')), current_user, current_setting('server_encoding'), "
-    "has_database_privilege(current_database(), 'CREATE'), current_database(), current_setting('wal_sender_timeout') "
+    "coalesce((SELECT oid FROM pg_roles WHERE rolname = 'rds_replication'), r.oid), 'USAGE') AND "
+    "(r.rolreplication OR "
+    "EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication')), current_user, "
+    "current_setting('server_encoding'), "
+    "has_database_privilege(current_database(), 'CREATE'), current_database(), "
+    "current_setting('wal_sender_timeout') "
     "FROM pg_roles r WHERE r.rolname = current_user";
 
-static void check_rights(struct checking *c, const PGresult *res)
-{
+static void check_rights(struct checking *c, const PGresult *res) {
     CLEANUP_BUF mend = {0};
     const char *role = PQgetvalue(res, 0, 5);
     if (PQgetvalue(res, 0, 4)[0] != 't') {
@@ -62,36 +65,43 @@ static void check_rights(struct checking *c, const PGresult *res)
         buf_puts(&mend, " TO ");
         put_identifier(&mend, role);
         buf_puts(&mend, ", or let an administrator create the publication");
-        finding(c, "warn", "source-create", "the role may not create publications in this database", buf_cstr(&mend));
+        finding(c, "warn", "source-create", "the role may not create publications in this database",
+                buf_cstr(&mend));
     }
 }
 
-static void check_limits(struct checking *c, const PGresult *res, bool slot_found)
-{
+static void check_limits(struct checking *c, const PGresult *res, bool slot_found) {
     if (strcmp(PQgetvalue(res, 0, 0), "logical") != 0)
-        finding(c, "error", "source-setting", "wal_level is not logical", "ALTER SYSTEM SET wal_level = logical; then restart the server");
+        finding(c, "error", "source-setting", "wal_level is not logical",
+                "ALTER SYSTEM SET wal_level = logical; then restart the server");
     else
         finding(c, "ok", "source-wal-level", "wal_level is logical", "");
     int senders = atoi(PQgetvalue(res, 0, 1)), slots = atoi(PQgetvalue(res, 0, 2));
     if (senders < 1)
-        finding(c, "error", "source-setting", "no free WAL sender", "ALTER SYSTEM SET max_wal_senders higher; then restart the server");
+        finding(c, "error", "source-setting", "no free WAL sender",
+                "ALTER SYSTEM SET max_wal_senders higher; then restart the server");
     if (slots < 1)
-        finding(c, slot_found ? "warn" : "error", "source-setting", "no free replication slot (a new snapshot needs one)",
+        finding(c, slot_found ? "warn" : "error", "source-setting",
+                "no free replication slot (a new snapshot needs one)",
                 "ALTER SYSTEM SET max_replication_slots higher; then restart the server");
     if (strcmp(PQgetvalue(res, 0, 3), "-1") == 0)
-        finding(c, "warn", "source-keep-size",
-                "max_slot_wal_keep_size is unlimited: while capture is away, its slot can fill the source's disk",
-                "ALTER SYSTEM SET max_slot_wal_keep_size = '64GB' (what the disk can spare); SELECT pg_reload_conf()");
+        finding(
+            c, "warn", "source-keep-size",
+            "max_slot_wal_keep_size is unlimited: while capture is away, its slot can fill the source's disk",
+            "ALTER SYSTEM SET max_slot_wal_keep_size = '64GB' (what the disk can spare); SELECT "
+            "pg_reload_conf()");
     else
-        finding(c, "ok", "source-keep-size", "max_slot_wal_keep_size bounds what an absent capture may cost", "");
+        finding(c, "ok", "source-keep-size", "max_slot_wal_keep_size bounds what an absent capture may cost",
+                "");
     if (strcmp(PQgetvalue(res, 0, 6), "UTF8") != 0)
-        finding(c, "warn", "source-encoding", "the database's encoding is not UTF8; the server will convert", "");
+        finding(c, "warn", "source-encoding", "the database's encoding is not UTF8; the server will convert",
+                "");
 }
 
-static enum code check_server_settings(struct checking *c, bool slot_found, struct err *err)
-{
+static enum code check_server_settings(struct checking *c, bool slot_found, struct err *err) {
     CLEANUP_RESULT *res = NULL;
-    enum code code = pgsource_query(c->conn, c->env, c->wait_ms, "reading the source's settings", server_sql, &res, err);
+    enum code code =
+        pgsource_query(c->conn, c->env, c->wait_ms, "reading the source's settings", server_sql, &res, err);
     if (code)
         return code;
     if (PQntuples(res) != 1)
@@ -101,10 +111,10 @@ static enum code check_server_settings(struct checking *c, bool slot_found, stru
     return OK;
 }
 
-/* ---- slot -------------------------------------------------------------------------------------------------------- */
+/* ---- slot ------------------------------------------------------------------------------------------ */
 
-static enum code check_slot(struct checking *c, const struct source_resume *resume, bool *ret_found, struct err *err)
-{
+static enum code check_slot(struct checking *c, const struct source_resume *resume, bool *ret_found,
+                            struct err *err) {
     struct pg_server server;
     struct pg_slot slot;
     struct pg_state state;
@@ -120,23 +130,27 @@ static enum code check_slot(struct checking *c, const struct source_resume *resu
         return code;
     *ret_found = slot.found;
     bool streaming = state.found && strcmp(state.phase, "stream") == 0;
-    if (streaming ? identity_check(&server, &slot, &state, &why) : slot.found ? slot_check(&slot, server.database, &why) : OK)
+    if (streaming    ? identity_check(&server, &slot, &state, &why)
+        : slot.found ? slot_check(&slot, server.database, &why)
+                     : OK)
         finding_err(c, &why);
     else if (slot.found)
         finding(c, "ok", "source-slot", "the replication slot is there and covers our position", "");
     else
-        finding(c, c->options->create ? "ok" : "error", "source-slot", "the replication slot does not exist yet",
-                c->options->create ? "" : "SELECT pg_create_logical_replication_slot with plugin pgoutput, or create: true");
+        finding(c, c->options->create ? "ok" : "error", "source-slot",
+                "the replication slot does not exist yet",
+                c->options->create
+                    ? ""
+                    : "SELECT pg_create_logical_replication_slot with plugin pgoutput, or create: true");
     return OK;
 }
 
-/* ---- tables ------------------------------------------------------------------------------------------------------ */
+/* ---- tables ---------------------------------------------------------------------------------------- */
 
 typedef void trouble_f(const struct pg_options *, const struct pg_rels *, struct table_trouble *);
 
 static void check_trouble(struct checking *c, const struct pg_rels *rels, trouble_f *find, const char *level,
-                          const char *id, const char *what)
-{
+                          const char *id, const char *what) {
     CLEANUP_TROUBLE t = {0};
     find(c->options, rels, &t);
     if (!t.n)
@@ -148,8 +162,8 @@ static void check_trouble(struct checking *c, const struct pg_rels *rels, troubl
     finding(c, level, id, buf_cstr(&text), buf_cstr(&t.sql));
 }
 
-static enum code check_publication(struct checking *c, const struct pg_rels *rels, const char *name, struct err *err)
-{
+static enum code check_publication(struct checking *c, const struct pg_rels *rels, const char *name,
+                                   struct err *err) {
     struct pg_publication p;
     enum code code = publication_read(c->conn, c->env, name, &p, err);
     if (code)
@@ -158,7 +172,8 @@ static enum code check_publication(struct checking *c, const struct pg_rels *rel
     CLEANUP_TROUBLE lacks = {0};
     if (!p.found) {
         publication_put_create(&sql, c->options, rels, name);
-        finding(c, c->options->create ? "ok" : "error", "source-publication", "the publication does not exist yet", buf_cstr(&sql));
+        finding(c, c->options->create ? "ok" : "error", "source-publication",
+                "the publication does not exist yet", buf_cstr(&sql));
         return OK;
     }
     if (!p.complete)
@@ -167,14 +182,14 @@ static enum code check_publication(struct checking *c, const struct pg_rels *rel
     publication_lacks(c->options, rels, name, &lacks);
     if (lacks.n)
         finding(c, p.owned && c->options->create ? "warn" : "error", "source-publication",
-                "the publication lacks selected tables; rows they already hold need a new snapshot", buf_cstr(&lacks.sql));
+                "the publication lacks selected tables; rows they already hold need a new snapshot",
+                buf_cstr(&lacks.sql));
     else
         finding(c, "ok", "source-publication", "the publication has all selected tables", "");
     return OK;
 }
 
-static enum code check_tables(struct checking *c, struct arena *arena, struct err *err)
-{
+static enum code check_tables(struct checking *c, struct arena *arena, struct err *err) {
     struct pg_rels rels;
     struct err why;
     char name[PG_NAME_MAX];
@@ -187,19 +202,23 @@ static enum code check_tables(struct checking *c, struct arena *arena, struct er
         return OK;
     }
     bool refuse = c->options->partial_rows == PG_PARTIAL_REFUSE;
-    check_trouble(c, &rels, rels_identity_mixed, "error", "source-table", "partitions and their root differ in replica identity");
-    check_trouble(c, &rels, rels_without_key, "error", "table-without-key", "the source would refuse updates and deletes of published tables without a key");
-    check_trouble(c, &rels, rels_partial, refuse ? "error" : "ok", "partial-rows",
-                  refuse ? "updates may leave out large values (or set partial_rows: history)"
-                         : "topics of these tables keep their whole history, because updates may leave out large values");
+    check_trouble(c, &rels, rels_identity_mixed, "error", "source-table",
+                  "partitions and their root differ in replica identity");
+    check_trouble(c, &rels, rels_without_key, "error", "table-without-key",
+                  "the source would refuse updates and deletes of published tables without a key");
+    check_trouble(
+        c, &rels, rels_partial, refuse ? "error" : "ok", "partial-rows",
+        refuse
+            ? "updates may leave out large values (or set partial_rows: history)"
+            : "topics of these tables keep their whole history, because updates may leave out large values");
     check_trouble(c, &rels, rels_unreadable, "error", "source-refused", "no right to read");
     check_trouble(c, &rels, rels_unlogged, "warn", "source-unlogged", "unlogged tables are not captured");
     return check_publication(c, &rels, name, err);
 }
 
-enum code pgsource_check(const void *options, const struct source_env *env, const struct source_resume *resume,
-                         int64_t wait_ms, struct buf *findings, struct err *err)
-{
+enum code pgsource_check(const void *options, const struct source_env *env,
+                         const struct source_resume *resume, int64_t wait_ms, struct buf *findings,
+                         struct err *err) {
     struct checking c = {options, env, NULL, findings, wait_ms};
     struct err why;
     CLEANUP_CONN *conn = NULL;

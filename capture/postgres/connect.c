@@ -1,5 +1,6 @@
-/* libpq, never blocking longer than asked: PQconnectPoll and PQsendQuery between our own waits, so that a stop is
- * answered at once. (PostgreSQL manual, "Asynchronous Command Processing"; appendix A for the SQLSTATEs.) */
+/* libpq, never blocking longer than asked: PQconnectPoll and PQsendQuery between our own waits, so that a
+ * stop is answered at once. (PostgreSQL manual, "Asynchronous Command Processing"; appendix A for the
+ * SQLSTATEs.) */
 #include "capture/postgres/connect.h"
 
 #include <stdio.h>
@@ -8,22 +9,19 @@
 
 #define CONNECT_MS_MAX 10000
 
-void pgsource_clear(PGresult **result)
-{
+void pgsource_clear(PGresult **result) {
     PQclear(*result);
     *result = NULL;
 }
 
-void pgsource_finish(PGconn **conn)
-{
+void pgsource_finish(PGconn **conn) {
     PQfinish(*conn);
     *conn = NULL;
 }
 
-/* ---- quoting ----------------------------------------------------------------------------------------------------- */
+/* ---- quoting --------------------------------------------------------------------------------------- */
 
-static void put_quoted(struct buf *sql, const char *text, char quote)
-{
+static void put_quoted(struct buf *sql, const char *text, char quote) {
     buf_putc(sql, quote);
     for (const char *p = text; *p; p++) {
         if (*p == quote || (*p == '\\' && quote == '\''))
@@ -33,38 +31,33 @@ static void put_quoted(struct buf *sql, const char *text, char quote)
     buf_putc(sql, quote);
 }
 
-void put_literal(struct buf *sql, const char *text)
-{
+void put_literal(struct buf *sql, const char *text) {
     if (strchr(text, '\\'))
         buf_puts(sql, " E");
     put_quoted(sql, text, '\'');
 }
 
-void put_identifier(struct buf *sql, const char *name)
-{
+void put_identifier(struct buf *sql, const char *name) {
     put_quoted(sql, name, '"');
 }
 
-void put_table(struct buf *sql, const char *schema, const char *name)
-{
+void put_table(struct buf *sql, const char *schema, const char *name) {
     put_identifier(sql, schema);
     buf_putc(sql, '.');
     put_identifier(sql, name);
 }
 
-uint64_t lsn_parse(const char *text)
-{
+uint64_t lsn_parse(const char *text) {
     unsigned high, low;
     if (!text || sscanf(text, "%X/%X", &high, &low) != 2)
         return 0;
     return (uint64_t)high << 32 | low;
 }
 
-/* ---- errors ------------------------------------------------------------------------------------------------------ */
+/* ---- errors ---------------------------------------------------------------------------------------- */
 
 /* libpq keeps no SQLSTATE of a failed login, but its verbose text begins "FATAL:  28P01: ". */
-static bool sqlstate_in_text(const char *text, char state[6])
-{
+static bool sqlstate_in_text(const char *text, char state[6]) {
     for (const char *p = text; (p = strstr(p, ":  ")); p++) {
         if (strspn(p + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && p[8] == ':') {
             memcpy(state, p + 3, 5);
@@ -76,8 +69,7 @@ static bool sqlstate_in_text(const char *text, char state[6])
 }
 
 /* The server's words: without the verbose LOCATION line and without the trailing newline. */
-static char *message_of(PGconn *conn, const PGresult *res)
-{
+static char *message_of(PGconn *conn, const PGresult *res) {
     const char *primary = res ? PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) : NULL;
     if (primary)
         return xstrdup(primary);
@@ -93,21 +85,20 @@ static char *message_of(PGconn *conn, const PGresult *res)
     return copy;
 }
 
-static bool state_in(const char *state, const char *const *prefixes)
-{
+static bool state_in(const char *state, const char *const *prefixes) {
     for (; *prefixes; prefixes++)
         if (strncmp(state, *prefixes, strlen(*prefixes)) == 0)
             return true;
     return false;
 }
 
-/* What heals: connection trouble, no resources, shutdown, disk and file errors, conflicts, waits that were too long. */
+/* What heals: connection trouble, no resources, shutdown, disk and file errors, conflicts, waits that were
+ * too long. */
 static const char *const states_retry[] = {"08", "53", "57P0", "57014", "58", "40", "55P03", NULL};
 /* Who are you: login, database, right. */
 static const char *const states_refused[] = {"28", "3D000", "42501", NULL};
 
-static void state_of(PGconn *conn, const PGresult *res, char state[6])
-{
+static void state_of(PGconn *conn, const PGresult *res, char state[6]) {
     const char *field = res ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
     state[0] = 0;
     if (field)
@@ -116,8 +107,7 @@ static void state_of(PGconn *conn, const PGresult *res, char state[6])
         sqlstate_in_text(PQerrorMessage(conn), state);
 }
 
-enum code pgsource_error(PGconn *conn, const PGresult *res, struct err *err, const char *doing)
-{
+enum code pgsource_error(PGconn *conn, const PGresult *res, struct err *err, const char *doing) {
     char state[6];
     state_of(conn, res, state);
     CLEANUP_FREE char *message = message_of(conn, res);
@@ -135,33 +125,34 @@ enum code pgsource_error(PGconn *conn, const PGresult *res, struct err *err, con
     return err_set(err, FATAL, ERR_SOURCE_SETTING, "%s: %s (SQLSTATE %s)", doing, message, state);
 }
 
-enum code pgsource_stream_error(PGconn *conn, const PGresult *res, struct err *err, const char *doing)
-{
+enum code pgsource_stream_error(PGconn *conn, const PGresult *res, struct err *err, const char *doing) {
     static const char again[] = "take a new snapshot: millrace capture --config FILE --resnapshot";
     char state[6];
     state_of(conn, res, state);
     CLEANUP_FREE char *message = message_of(conn, res);
     if (strcmp(state, "42704") == 0 && strstr(message, "publication"))
-        return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
-                       "%s: %s; the publication was dropped or made after changes that are still to be read, and the "
-                       "server reads them with the catalog of their time, so that making it again does not help; %s",
-                       doing, message, again);
+        return err_set(
+            err, FATAL, ERR_NEEDS_RESNAPSHOT,
+            "%s: %s; the publication was dropped or made after changes that are still to be read, and the "
+            "server reads them with the catalog of their time, so that making it again does not help; %s",
+            doing, message, again);
     bool removed = strncmp(state, "58P01", 5) == 0 && strstr(message, "removed");
     if (strcmp(state, "42704") == 0 || strcmp(state, "55000") == 0 || removed)
         return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
-                       "%s: %s (SQLSTATE %s); the changes after our position are lost: %s", doing, message, state, again);
+                       "%s: %s (SQLSTATE %s); the changes after our position are lost: %s", doing, message,
+                       state, again);
     if (strncmp(state, "XX", 2) == 0 || strncmp(state, "54", 2) == 0)
         return err_set(err, FATAL, ERR_SOURCE_PROTOCOL,
-                       "%s: %s (SQLSTATE %s); the server cannot decode its log past this change", doing, message, state);
+                       "%s: %s (SQLSTATE %s); the server cannot decode its log past this change", doing,
+                       message, state);
     return pgsource_error(conn, res, err, doing);
 }
 
-/* ---- waiting ----------------------------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------------- */
 
 /* Waits until the socket is ready for `events`; OK, or RETRY when stopped or too late. */
 static enum code wait_socket(PGconn *conn, const struct source_env *env, short events, int64_t deadline_us,
-                             const char *doing, struct err *err)
-{
+                             const char *doing, struct err *err) {
     struct pollfd fd = {.fd = PQsocket(conn), .events = events};
     int ready = stop_poll(env->stop, &fd, 1, clock_mono(env->clock), deadline_us);
     if (ready > 0)
@@ -174,8 +165,7 @@ static enum code wait_socket(PGconn *conn, const struct source_env *env, short e
 }
 
 enum code pgsource_wait(PGconn *conn, const struct source_env *env, int64_t wait_ms, const char *doing,
-                        PGresult **ret, struct err *err)
-{
+                        PGresult **ret, struct err *err) {
     int64_t deadline = clock_mono(env->clock) + wait_ms * 1000;
     CLEANUP_RESULT *last = NULL;
     for (;;) {
@@ -206,29 +196,27 @@ enum code pgsource_wait(PGconn *conn, const struct source_env *env, int64_t wait
 }
 
 enum code pgsource_query(PGconn *conn, const struct source_env *env, int64_t wait_ms, const char *doing,
-                         const char *sql, PGresult **ret, struct err *err)
-{
+                         const char *sql, PGresult **ret, struct err *err) {
     if (!PQsendQuery(conn, sql))
         return pgsource_error(conn, NULL, err, doing);
     return pgsource_wait(conn, env, wait_ms, doing, ret, err);
 }
 
-/* ---- connecting -------------------------------------------------------------------------------------------------- */
+/* ---- connecting ------------------------------------------------------------------------------------ */
 
 static const char session_settings[] =
     "-c DateStyle=ISO -c IntervalStyle=iso_8601 -c TimeZone=UTC -c extra_float_digits=3 -c bytea_output=hex "
-    "-c lc_monetary=C -c xmloption=content -c search_path= -c row_security=off -c statement_timeout=0 -c lock_timeout=5000 "
+    "-c lc_monetary=C -c xmloption=content -c search_path= -c row_security=off -c statement_timeout=0 -c "
+    "lock_timeout=5000 "
     "-c idle_in_transaction_session_timeout=0";
 
-static bool host_is_local(const char *host)
-{
-    return !*host || *host == '/' || *host == '@' || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
-           strncmp(host, "127.", 4) == 0;
+static bool host_is_local(const char *host) {
+    return !*host || *host == '/' || *host == '@' || strcmp(host, "localhost") == 0 ||
+           strcmp(host, "::1") == 0 || strncmp(host, "127.", 4) == 0;
 }
 
 /* Every one of a comma-separated list. */
-static bool hosts_are_local(const char *hosts)
-{
+static bool hosts_are_local(const char *hosts) {
     CLEANUP_FREE char *copy = xstrdup(hosts);
     for (char *p = copy; p;) {
         char *host = strsep(&p, ",");
@@ -243,8 +231,7 @@ struct keywords {
     int n;
 };
 
-static void keyword_set(struct keywords *k, const char *name, const char *value)
-{
+static void keyword_set(struct keywords *k, const char *name, const char *value) {
     for (int i = 0; i < k->n; i++) {
         if (strcmp(k->names[i], name) == 0) {
             k->values[i] = value;
@@ -257,8 +244,7 @@ static void keyword_set(struct keywords *k, const char *name, const char *value)
     }
 }
 
-static const char *keyword_get(const struct keywords *k, const char *name)
-{
+static const char *keyword_get(const struct keywords *k, const char *name) {
     for (int i = 0; i < k->n; i++)
         if (strcmp(k->names[i], name) == 0)
             return k->values[i];
@@ -266,8 +252,8 @@ static const char *keyword_get(const struct keywords *k, const char *name)
 }
 
 /* Ours over the URL's where a wrong one would change bytes or hang; the URL's own where it is taste. */
-static void keywords_fill(struct keywords *k, const PQconninfoOption *url, enum pg_session kind, char **options)
-{
+static void keywords_fill(struct keywords *k, const PQconninfoOption *url, enum pg_session kind,
+                          char **options) {
     keyword_set(k, "application_name", "millrace");
     keyword_set(k, "connect_timeout", "10");
     keyword_set(k, "keepalives", "1");
@@ -295,8 +281,7 @@ static void keywords_fill(struct keywords *k, const PQconninfoOption *url, enum 
         keyword_set(k, "replication", "database");
 }
 
-static enum code connect_poll(PGconn *conn, const struct source_env *env, int64_t wait_ms, struct err *err)
-{
+static enum code connect_poll(PGconn *conn, const struct source_env *env, int64_t wait_ms, struct err *err) {
     static const char doing[] = "connecting to the source";
     int64_t deadline = clock_mono(env->clock) + (wait_ms < CONNECT_MS_MAX ? wait_ms : CONNECT_MS_MAX) * 1000;
     PostgresPollingStatusType wanted = PGRES_POLLING_WRITING;
@@ -305,7 +290,8 @@ static enum code connect_poll(PGconn *conn, const struct source_env *env, int64_
             return OK;
         if (wanted == PGRES_POLLING_FAILED)
             break;
-        enum code code = wait_socket(conn, env, wanted == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline, doing, err);
+        enum code code =
+            wait_socket(conn, env, wanted == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline, doing, err);
         if (code)
             return code;
         wanted = PQconnectPoll(conn);
@@ -313,29 +299,29 @@ static enum code connect_poll(PGconn *conn, const struct source_env *env, int64_
     return pgsource_error(conn, NULL, err, doing);
 }
 
-static enum code check_server(PGconn *conn, const struct source_env *env, struct err *err)
-{
+static enum code check_server(PGconn *conn, const struct source_env *env, struct err *err) {
     int version = PQserverVersion(conn);
     if (version < 140000)
         return err_set(err, FATAL, ERR_SOURCE_SETTING,
-                       "the source is PostgreSQL %d.%d; Millrace reads 14 and newer", version / 10000, version % 10000);
+                       "the source is PostgreSQL %d.%d; Millrace reads 14 and newer", version / 10000,
+                       version % 10000);
     const char *encoding = PQparameterStatus(conn, "server_encoding");
     if (encoding && strcmp(encoding, "SQL_ASCII") == 0)
-        return err_set(err, FATAL, ERR_SOURCE_SETTING,
-                       "the source's database has the encoding SQL_ASCII, which does not say what its bytes mean; dump "
-                       "it and load it into a database with a real encoding, e.g. UTF8");
+        return err_set(
+            err, FATAL, ERR_SOURCE_SETTING,
+            "the source's database has the encoding SQL_ASCII, which does not say what its bytes mean; dump "
+            "it and load it into a database with a real encoding, e.g. UTF8");
     CLEANUP_RESULT *res = NULL;
-    return pgsource_query(conn, env, 10000, "setting up a session", "SET idle_session_timeout = 0", &res, err);
+    return pgsource_query(conn, env, 10000, "setting up a session", "SET idle_session_timeout = 0", &res,
+                          err);
 }
 
-static void notice_ignore(void *arg, const PGresult *res)
-{
+static void notice_ignore(void *arg, const PGresult *res) {
     (void)arg, (void)res;
 }
 
-enum code pgsource_connect(const struct pg_options *options, const struct source_env *env, enum pg_session kind,
-                           int64_t wait_ms, PGconn **ret, struct err *err)
-{
+enum code pgsource_connect(const struct pg_options *options, const struct source_env *env,
+                           enum pg_session kind, int64_t wait_ms, PGconn **ret, struct err *err) {
     /* The parser's own message may quote the URL, and with it the password. */
     PQconninfoOption *url = PQconninfoParse(options->url, NULL);
     if (!url)

@@ -7,21 +7,24 @@
 
 enum pg_session { PG_SESSION_SQL, PG_SESSION_REPLICATION };
 
-/* Opens a session with every format fixed (see values.h). Blocks at most wait_ms (and 10 s); a stop ends the wait.
- * The caller owns *ret (PQfinish). RETRY/SOURCE_UNREACHABLE, RETRY/STOPPED, FATAL/SOURCE_REFUSED, FATAL/SOURCE_SETTING
- * (older than PostgreSQL 14, or a server encoding that says nothing), FATAL/CONFIG (the URL). */
+/* Opens a session with every format fixed (see values.h). Blocks at most wait_ms (and 10 s); a stop ends the
+ * wait. The caller owns *ret (PQfinish). RETRY/SOURCE_UNREACHABLE, RETRY/STOPPED, FATAL/SOURCE_REFUSED,
+ * FATAL/SOURCE_SETTING (older than PostgreSQL 14, or a server encoding that says nothing), FATAL/CONFIG (the
+ * URL). */
 MUST_CHECK enum code pgsource_connect(const struct pg_options *options, const struct source_env *env,
                                       enum pg_session kind, int64_t wait_ms, PGconn **ret, struct err *err);
 
-/* Asks one statement (simple protocol, as walsenders demand) and waits at most wait_ms for its result. The caller owns
- * *ret (PQclear). `doing` begins the error's sentence. Codes as pgsource_error; after RETRY the session is of no use. */
-MUST_CHECK enum code pgsource_query(PGconn *conn, const struct source_env *env, int64_t wait_ms, const char *doing,
-                                    const char *sql, PGresult **ret, struct err *err);
+/* Asks one statement (simple protocol, as walsenders demand) and waits at most wait_ms for its result. The
+ * caller owns *ret (PQclear). `doing` begins the error's sentence. Codes as pgsource_error; after RETRY the
+ * session is of no use. */
+MUST_CHECK enum code pgsource_query(PGconn *conn, const struct source_env *env, int64_t wait_ms,
+                                    const char *doing, const char *sql, PGresult **ret, struct err *err);
 /* The same when the statement has been sent. *ret may be PGRES_COPY_BOTH or PGRES_COPY_OUT. */
-MUST_CHECK enum code pgsource_wait(PGconn *conn, const struct source_env *env, int64_t wait_ms, const char *doing,
-                                   PGresult **ret, struct err *err);
+MUST_CHECK enum code pgsource_wait(PGconn *conn, const struct source_env *env, int64_t wait_ms,
+                                   const char *doing, PGresult **ret, struct err *err);
 
-/* Decides an error by SQLSTATE; `res` may be NULL (the connection failed). Quotes the server's message only. */
+/* Decides an error by SQLSTATE; `res` may be NULL (the connection failed). Quotes the server's message only.
+ */
 enum code pgsource_error(PGconn *conn, const PGresult *res, struct err *err, const char *doing);
 /* An error of the replication stream or of a slot command, where more of them mean that the slot is lost. */
 enum code pgsource_stream_error(PGconn *conn, const PGresult *res, struct err *err, const char *doing);

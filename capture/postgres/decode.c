@@ -3,23 +3,20 @@
 
 #define KEY_BYTES_SHOWN 64
 
-void pgdecoder_init(struct pgdecoder *d, struct catalog *catalog)
-{
+void pgdecoder_init(struct pgdecoder *d, struct catalog *catalog) {
     d->catalog = catalog;
     d->before = xcalloc(PGOUTPUT_COLUMNS_MAX, sizeof *d->before);
     d->after = xcalloc(PGOUTPUT_COLUMNS_MAX, sizeof *d->after);
 }
 
-void pgdecoder_free(struct pgdecoder *d)
-{
+void pgdecoder_free(struct pgdecoder *d) {
     arena_free(&d->scratch);
     free(d->before);
     free(d->after);
 }
 
 /* "id=7, name=x": the key as text, each value cut at 64 bytes. */
-static void put_key(struct buf *to, const struct relation *r, const struct pgoutput_row *row)
-{
+static void put_key(struct buf *to, const struct relation *r, const struct pgoutput_row *row) {
     bool first = true;
     for (int i = 0; i < row->n; i++) {
         int column = r->to[i];
@@ -35,21 +32,20 @@ static void put_key(struct buf *to, const struct relation *r, const struct pgout
 }
 
 static enum code refuse(const struct relation *r, const struct pgoutput_row *row, const struct column *column,
-                        const char *reason, struct err *err)
-{
+                        const char *reason, struct err *err) {
     CLEANUP_BUF key = {0};
     put_key(&key, r, row);
     bool numeric = column->kind == KIND_DECIMAL;
     return err_set(err, REJECT, ERR_VALUE_NOT_CARRIED,
-                   "%s.%s (%s): column %s of type %s cannot be carried exactly: %s; remedy: %s, or leave the column out: "
+                   "%s.%s (%s): column %s of type %s cannot be carried exactly: %s; remedy: %s, or leave the "
+                   "column out: "
                    "columns: {\"%s.%s\": \"!%s\"}",
                    r->table->schema, r->table->name, buf_cstr(&key), column->name, column->type, reason,
-                   numeric ? "numeric: string" : "change the value at the source", r->table->schema, r->table->name,
-                   column->name);
+                   numeric ? "numeric: string" : "change the value at the source", r->table->schema,
+                   r->table->name, column->name);
 }
 
-static bool label_known(const struct column *column, struct slice text)
-{
+static bool label_known(const struct column *column, struct slice text) {
     for (const char *const *label = column->labels; label && *label; label++)
         if (slice_is(text, *label))
             return true;
@@ -57,8 +53,7 @@ static bool label_known(const struct column *column, struct slice text)
 }
 
 static enum code read_value(struct pgdecoder *d, struct relation *r, const struct pgoutput_row *row, int i,
-                            struct value *ret, struct err *err)
-{
+                            struct value *ret, struct err *err) {
     int at = r->to[i];
     const struct column *column = &r->table->columns[at];
     if (column->kind == KIND_ENUM && !label_known(column, row->fields[i].text)) {
@@ -70,11 +65,11 @@ static enum code read_value(struct pgdecoder *d, struct relation *r, const struc
 }
 
 enum code decode_row(struct pgdecoder *d, struct relation *r, const struct pgoutput_row *row, char old_kind,
-                     struct value *ret, struct err *err)
-{
+                     struct value *ret, struct err *err) {
     if (row->n != r->n_wire)
-        return err_set(err, FATAL, ERR_SOURCE_PROTOCOL, "a tuple of %s.%s has %d columns, its relation has %d",
-                       r->table->schema, r->table->name, row->n, r->n_wire);
+        return err_set(err, FATAL, ERR_SOURCE_PROTOCOL,
+                       "a tuple of %s.%s has %d columns, its relation has %d", r->table->schema,
+                       r->table->name, row->n, r->n_wire);
     for (int i = 0; i < row->n; i++) {
         int at = r->to[i];
         if (at < 0)
@@ -98,9 +93,8 @@ enum code decode_row(struct pgdecoder *d, struct relation *r, const struct pgout
 }
 
 void decode_fill_unchanged(const struct relation *r, const struct pgoutput_row *old, char old_kind,
-                           struct pgoutput_row *new)
-{
-    for (int i = 0; i < new->n && i < old->n && i < r->n_wire; i++) {
+                           struct pgoutput_row *new) {
+    for (int i = 0; i < new->n &&i < old->n &&i < r->n_wire; i++) {
         if (new->fields[i].kind != 'u' || r->to[i] < 0)
             continue;
         if (old_kind == 'O' || r->in_identity[r->to[i]])
@@ -108,9 +102,9 @@ void decode_fill_unchanged(const struct relation *r, const struct pgoutput_row *
     }
 }
 
-bool decode_key_changed(const struct relation *r, const struct pgoutput_row *old, const struct pgoutput_row *new)
-{
-    for (int i = 0; i < new->n && i < old->n && i < r->n_wire; i++) {
+bool decode_key_changed(const struct relation *r, const struct pgoutput_row *old,
+                        const struct pgoutput_row *new) {
+    for (int i = 0; i < new->n &&i < old->n &&i < r->n_wire; i++) {
         int at = r->to[i];
         if (at < 0 || !r->table->columns[at].key || new->fields[i].kind == 'u')
             continue;
@@ -120,44 +114,50 @@ bool decode_key_changed(const struct relation *r, const struct pgoutput_row *old
     return false;
 }
 
-enum code decode_check_after(const struct relation *r, const struct value *after, struct err *err)
-{
+enum code decode_check_after(const struct relation *r, const struct value *after, struct err *err) {
     const struct table *t = r->table;
     if (row_full(after, t->n_columns))
         return OK;
     for (int i = 0; i < t->n_key; i++)
         if (after[t->key[i]].tag == VALUE_ABSENT)
-            return err_set(err, REJECT, ERR_VALUE_NOT_CARRIED,
-                           "%s.%s: the log holds an update without key column %s; ALTER TABLE \"%s\".\"%s\" REPLICA "
-                           "IDENTITY FULL and take a new snapshot",
-                           t->schema, t->name, t->columns[t->key[i]].name, t->schema, t->name);
+            return err_set(
+                err, REJECT, ERR_VALUE_NOT_CARRIED,
+                "%s.%s: the log holds an update without key column %s; ALTER TABLE \"%s\".\"%s\" REPLICA "
+                "IDENTITY FULL and take a new snapshot",
+                t->schema, t->name, t->columns[t->key[i]].name, t->schema, t->name);
     if (t->partial)
         return OK;
-    return err_set(err, FATAL, ERR_PARTIAL_ROWS,
-                   "%s.%s: the log holds an update that leaves out large values, written before the table had REPLICA "
-                   "IDENTITY FULL; take a new snapshot (millrace capture --config FILE --resnapshot) or set "
-                   "partial_rows: history",
-                   t->schema, t->name);
+    return err_set(
+        err, FATAL, ERR_PARTIAL_ROWS,
+        "%s.%s: the log holds an update that leaves out large values, written before the table had REPLICA "
+        "IDENTITY FULL; take a new snapshot (millrace capture --config FILE --resnapshot) or set "
+        "partial_rows: history",
+        t->schema, t->name);
 }
 
-/* ---- COPY -------------------------------------------------------------------------------------------------------- */
+/* ---- COPY ------------------------------------------------------------------------------------------ */
 
-static char unescaped(char c)
-{
+static char unescaped(char c) {
     switch (c) {
-    case 'b': return '\b';
-    case 'f': return '\f';
-    case 'n': return '\n';
-    case 'r': return '\r';
-    case 't': return '\t';
-    case 'v': return '\v';
-    default: return c;
+    case 'b':
+        return '\b';
+    case 'f':
+        return '\f';
+    case 'n':
+        return '\n';
+    case 'r':
+        return '\r';
+    case 't':
+        return '\t';
+    case 'v':
+        return '\v';
+    default:
+        return c;
     }
 }
 
 /* Reads up to the next tab or the end; *p is left there. */
-static struct pgoutput_field copy_field(char **p, char *end)
-{
+static struct pgoutput_field copy_field(char **p, char *end) {
     char *start = *p;
     if (end - start >= 2 && start[0] == '\\' && start[1] == 'N') {
         *p = start + 2;
@@ -177,8 +177,7 @@ static struct pgoutput_field copy_field(char **p, char *end)
     return (struct pgoutput_field){.kind = 't', .text = {start, (size_t)(out - start)}};
 }
 
-const char *decode_copy_line(const struct relation *r, char *line, size_t len, struct pgoutput_row *ret)
-{
+const char *decode_copy_line(const struct relation *r, char *line, size_t len, struct pgoutput_row *ret) {
     char *p = line, *end = line + len;
     if (len && end[-1] == '\n')
         end--;

@@ -1,12 +1,11 @@
-/* Frames become changes: positions, key changes, truncates. Every frame of a change takes an ordinal, whether its table
- * is selected or not, so that a position does not depend on the selection. */
+/* Frames become changes: positions, key changes, truncates. Every frame of a change takes an ordinal, whether
+ * its table is selected or not, so that a position does not depend on the selection. */
 #include "capture/postgres/source.h"
 
 #include "base/log.h"
 
 /* Position of the next change; false if it was handed over before we were resumed. */
-static bool position_take(struct pg_source *s, struct position *ret)
-{
+static bool position_take(struct pg_source *s, struct position *ret) {
     *ret = (struct position){s->generation, s->tx_lsn, ++s->ordinal};
     if (position_cmp(*ret, s->resumed) <= 0)
         return false;
@@ -16,29 +15,32 @@ static bool position_take(struct pg_source *s, struct position *ret)
 }
 
 static void make_change(struct pg_source *s, struct position position, uint64_t lsn, enum op op,
-                        const struct relation *r, struct source_item *ret)
-{
+                        const struct relation *r, struct source_item *ret) {
     *ret = (struct source_item){.type = ITEM_CHANGE, .position = position, .commit_us = s->tx_us};
     ret->change = (struct change){
-        .op = op, .table = r->table, .position = position, .commit_us = s->tx_us, .lsn = lsn, .xid = s->tx_xid,
+        .op = op,
+        .table = r->table,
+        .position = position,
+        .commit_us = s->tx_us,
+        .lsn = lsn,
+        .xid = s->tx_xid,
     };
 }
 
 /* The relation of a change: OK, AGAIN (not selected), FATAL. */
-static enum code find(struct pg_source *s, uint32_t relid, struct relation **ret, struct err *err)
-{
+static enum code find(struct pg_source *s, uint32_t relid, struct relation **ret, struct err *err) {
     if (!s->in_tx)
         return err_set(err, FATAL, ERR_SOURCE_PROTOCOL, "the server sent a change outside of a transaction");
     *ret = catalog_find(s->catalog, relid);
     if (!*ret)
-        return err_set(err, FATAL, ERR_SOURCE_PROTOCOL, "the server sent a change of relation %u without describing it", relid);
+        return err_set(err, FATAL, ERR_SOURCE_PROTOCOL,
+                       "the server sent a change of relation %u without describing it", relid);
     return (*ret)->table ? OK : AGAIN;
 }
 
-/* ---- the kinds of frames ----------------------------------------------------------------------------------------- */
+/* ---- the kinds of frames --------------------------------------------------------------------------- */
 
-static enum code on_begin(struct pg_source *s, struct err *err)
-{
+static enum code on_begin(struct pg_source *s, struct err *err) {
     if (s->in_tx)
         return err_set(err, FATAL, ERR_SOURCE_PROTOCOL, "the server began a transaction inside another");
     s->in_tx = true;
@@ -50,14 +52,15 @@ static enum code on_begin(struct pg_source *s, struct err *err)
     return AGAIN;
 }
 
-static enum code on_commit(struct pg_source *s, struct source_item *ret, struct err *err)
-{
+static enum code on_commit(struct pg_source *s, struct source_item *ret, struct err *err) {
     if (!s->in_tx || s->frame->commit_lsn != s->tx_lsn)
-        return err_set(err, FATAL, ERR_SOURCE_PROTOCOL, "the server committed a transaction that it had not begun");
+        return err_set(err, FATAL, ERR_SOURCE_PROTOCOL,
+                       "the server committed a transaction that it had not begun");
     s->in_tx = false;
     struct position position = {s->generation, s->tx_lsn, s->ordinal};
     /* Stored in mid-transaction, just before this commit: all its changes are known, the boundary is not. */
-    bool completes = !s->resumed_boundary && s->ordinal && s->resumed.commit == s->tx_lsn && s->resumed.generation == s->generation;
+    bool completes = !s->resumed_boundary && s->ordinal && s->resumed.commit == s->tx_lsn &&
+                     s->resumed.generation == s->generation;
     if (!s->tx_handed && !completes) {
         if (s->stream.keepalive < s->frame->end_lsn)
             s->stream.keepalive = s->frame->end_lsn; /* nothing of ours in it: as good as a keepalive */
@@ -69,8 +72,7 @@ static enum code on_commit(struct pg_source *s, struct source_item *ret, struct 
     return OK;
 }
 
-static enum code on_insert(struct pg_source *s, uint64_t lsn, struct source_item *ret, struct err *err)
-{
+static enum code on_insert(struct pg_source *s, uint64_t lsn, struct source_item *ret, struct err *err) {
     struct relation *r;
     struct position position;
     enum code code = find(s, s->frame->relid, &r, err);
@@ -91,8 +93,7 @@ static enum code on_insert(struct pg_source *s, uint64_t lsn, struct source_item
     return OK;
 }
 
-static enum code pending_create(struct pg_source *s, struct source_item *ret)
-{
+static enum code pending_create(struct pg_source *s, struct source_item *ret) {
     struct position position;
     s->pending = PENDING_NONE;
     if (!position_take(s, &position))
@@ -105,8 +106,7 @@ static enum code pending_create(struct pg_source *s, struct source_item *ret)
 }
 
 /* Delete of the old key, then create of the new one; both rows are decoded, the second half waits. */
-static enum code key_change(struct pg_source *s, struct relation *r, uint64_t lsn, struct source_item *ret)
-{
+static enum code key_change(struct pg_source *s, struct relation *r, uint64_t lsn, struct source_item *ret) {
     struct position position;
     bool fresh = position_take(s, &position);
     s->pending = PENDING_CREATE;
@@ -122,8 +122,7 @@ static enum code key_change(struct pg_source *s, struct relation *r, uint64_t ls
     return OK;
 }
 
-static enum code decode_update(struct pg_source *s, struct relation *r, struct err *err)
-{
+static enum code decode_update(struct pg_source *s, struct relation *r, struct err *err) {
     struct pgoutput *f = s->frame;
     enum code code = OK;
     if (f->old_kind)
@@ -135,8 +134,7 @@ static enum code decode_update(struct pg_source *s, struct relation *r, struct e
     return code ? code : decode_check_after(r, s->decoder.after, err);
 }
 
-static enum code on_update(struct pg_source *s, uint64_t lsn, struct source_item *ret, struct err *err)
-{
+static enum code on_update(struct pg_source *s, uint64_t lsn, struct source_item *ret, struct err *err) {
     struct pgoutput *f = s->frame;
     struct relation *r;
     struct position position;
@@ -166,8 +164,7 @@ static enum code on_update(struct pg_source *s, uint64_t lsn, struct source_item
     return OK;
 }
 
-static enum code on_delete(struct pg_source *s, uint64_t lsn, struct source_item *ret, struct err *err)
-{
+static enum code on_delete(struct pg_source *s, uint64_t lsn, struct source_item *ret, struct err *err) {
     struct pgoutput *f = s->frame;
     struct relation *r;
     struct position position;
@@ -190,8 +187,7 @@ static enum code on_delete(struct pg_source *s, uint64_t lsn, struct source_item
 }
 
 /* One item per selected relation, from pending_at on. */
-static enum code pending_truncate(struct pg_source *s, struct source_item *ret, struct err *err)
-{
+static enum code pending_truncate(struct pg_source *s, struct source_item *ret, struct err *err) {
     while (s->pending_at < s->frame->n_relids) {
         struct relation *r;
         struct position position;
@@ -212,16 +208,14 @@ static enum code pending_truncate(struct pg_source *s, struct source_item *ret, 
     return AGAIN;
 }
 
-static enum code on_truncate(struct pg_source *s, uint64_t lsn, struct source_item *ret, struct err *err)
-{
+static enum code on_truncate(struct pg_source *s, uint64_t lsn, struct source_item *ret, struct err *err) {
     s->pending = PENDING_TRUNCATE;
     s->pending_at = 0;
     s->pending_lsn = lsn;
     return pending_truncate(s, ret, err);
 }
 
-static enum code on_relation(struct pg_source *s, struct err *err)
-{
+static enum code on_relation(struct pg_source *s, struct err *err) {
     struct relation *r;
     enum code code = source_settle_sql(s, err);
     if (code == OK)
@@ -229,31 +223,40 @@ static enum code on_relation(struct pg_source *s, struct err *err)
     return code == OK ? AGAIN : code;
 }
 
-/* ---- dispatch ---------------------------------------------------------------------------------------------------- */
+/* ---- dispatch -------------------------------------------------------------------------------------- */
 
-enum code source_pending(struct pg_source *s, struct source_item *ret, struct err *err)
-{
+enum code source_pending(struct pg_source *s, struct source_item *ret, struct err *err) {
     switch (s->pending) {
-    case PENDING_CREATE: return pending_create(s, ret);
-    case PENDING_TRUNCATE: return pending_truncate(s, ret, err);
-    case PENDING_NONE: break;
+    case PENDING_CREATE:
+        return pending_create(s, ret);
+    case PENDING_TRUNCATE:
+        return pending_truncate(s, ret, err);
+    case PENDING_NONE:
+        break;
     }
     return AGAIN;
 }
 
-enum code source_frame(struct pg_source *s, uint64_t lsn, struct source_item *ret, struct err *err)
-{
+enum code source_frame(struct pg_source *s, uint64_t lsn, struct source_item *ret, struct err *err) {
     switch (s->frame->type) {
-    case 'B': return on_begin(s, err);
-    case 'C': return on_commit(s, ret, err);
-    case 'I': return on_insert(s, lsn, ret, err);
-    case 'U': return on_update(s, lsn, ret, err);
-    case 'D': return on_delete(s, lsn, ret, err);
-    case 'T': return on_truncate(s, lsn, ret, err);
-    case 'R': return on_relation(s, err);
+    case 'B':
+        return on_begin(s, err);
+    case 'C':
+        return on_commit(s, ret, err);
+    case 'I':
+        return on_insert(s, lsn, ret, err);
+    case 'U':
+        return on_update(s, lsn, ret, err);
+    case 'D':
+        return on_delete(s, lsn, ret, err);
+    case 'T':
+        return on_truncate(s, lsn, ret, err);
+    case 'R':
+        return on_relation(s, err);
     case 'Y':
         catalog_name_type(s->catalog, s->frame->relid, s->frame->schema, s->frame->name);
         return AGAIN;
-    default: return AGAIN; /* O: where it came from; M: a message, never a position */
+    default:
+        return AGAIN; /* O: where it came from; M: a message, never a position */
     }
 }

@@ -7,19 +7,18 @@
 
 #define MEND "take a new snapshot: millrace capture --config FILE --resnapshot"
 
-static void copy_text(char *to, size_t size, const char *from)
-{
+static void copy_text(char *to, size_t size, const char *from) {
     snprintf(to, size, "%s", from ? from : "");
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------------- */
 
 enum code server_read(PGconn *conn, const struct source_env *env, bool replication, int64_t wait_ms,
-                      struct pg_server *ret, struct err *err)
-{
-    static const char sql[] = "SELECT s.system_identifier, c.timeline_id, CASE WHEN pg_is_in_recovery() THEN "
-                              "pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END, current_database() "
-                              "FROM pg_control_system() s, pg_control_checkpoint() c";
+                      struct pg_server *ret, struct err *err) {
+    static const char sql[] =
+        "SELECT s.system_identifier, c.timeline_id, CASE WHEN pg_is_in_recovery() THEN "
+        "pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END, current_database() "
+        "FROM pg_control_system() s, pg_control_checkpoint() c";
     CLEANUP_RESULT *res = NULL;
     enum code code = pgsource_query(conn, env, wait_ms, "asking who the source is",
                                     replication ? "IDENTIFY_SYSTEM" : sql, &res, err);
@@ -36,18 +35,21 @@ enum code server_read(PGconn *conn, const struct source_env *env, bool replicati
 }
 
 enum code slot_read(PGconn *conn, const struct source_env *env, const char *name, int64_t wait_ms,
-                    struct pg_slot *ret, struct err *err)
-{
+                    struct pg_slot *ret, struct err *err) {
     int version = PQserverVersion(conn);
-    const char *invalid = version >= 170000 ? "invalidation_reason" : version >= 160000 ? "CASE WHEN conflicting THEN 'conflicting' END" : "NULL";
+    const char *invalid = version >= 170000   ? "invalidation_reason"
+                          : version >= 160000 ? "CASE WHEN conflicting THEN 'conflicting' END"
+                                              : "NULL";
     CLEANUP_BUF sql = {0};
     buf_printf(&sql,
-               "SELECT plugin, database, wal_status, %s, active_pid, restart_lsn, confirmed_flush_lsn, safe_wal_size, "
+               "SELECT plugin, database, wal_status, %s, active_pid, restart_lsn, confirmed_flush_lsn, "
+               "safe_wal_size, "
                "slot_type, active FROM pg_replication_slots WHERE slot_name = ",
                invalid);
     put_literal(&sql, name);
     CLEANUP_RESULT *res = NULL;
-    enum code code = pgsource_query(conn, env, wait_ms, "looking at the replication slot", buf_cstr(&sql), &res, err);
+    enum code code =
+        pgsource_query(conn, env, wait_ms, "looking at the replication slot", buf_cstr(&sql), &res, err);
     if (code)
         return code;
     *ret = (struct pg_slot){.found = PQntuples(res) == 1, .safe_wal_bytes = -1};
@@ -69,18 +71,18 @@ enum code slot_read(PGconn *conn, const struct source_env *env, const char *name
     return OK;
 }
 
-/* ---- our own state ----------------------------------------------------------------------------------------------- */
+/* ---- our own state --------------------------------------------------------------------------------- */
 
-enum code state_read(const char *text, struct pg_state *ret, struct err *err)
-{
+enum code state_read(const char *text, struct pg_state *ret, struct err *err) {
     *ret = (struct pg_state){0};
     if (!text || !*text)
         return OK;
     json_t *root = json_loads(text, 0, NULL);
     const char *system = NULL, *slot = NULL, *database = NULL, *phase = NULL, *flushed = NULL;
     json_int_t timeline = 0;
-    if (!root || json_unpack(root, "{s:s, s:I, s:s, s:s, s:s, s:s}", "system", &system, "timeline", &timeline, "slot",
-                             &slot, "database", &database, "phase", &phase, "flushed", &flushed) != 0) {
+    if (!root ||
+        json_unpack(root, "{s:s, s:I, s:s, s:s, s:s, s:s}", "system", &system, "timeline", &timeline, "slot",
+                    &slot, "database", &database, "phase", &phase, "flushed", &flushed) != 0) {
         json_decref(root);
         return err_set(err, FATAL, ERR_JOURNAL_CORRUPT,
                        "the state that is stored with the position was not written by a PostgreSQL source");
@@ -96,8 +98,7 @@ enum code state_read(const char *text, struct pg_state *ret, struct err *err)
     return OK;
 }
 
-static void put_json_text(struct buf *ret, const char *text)
-{
+static void put_json_text(struct buf *ret, const char *text) {
     buf_putc(ret, '"');
     for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
         if (*p < 0x20 || *p == '"' || *p == '\\')
@@ -108,26 +109,26 @@ static void put_json_text(struct buf *ret, const char *text)
     buf_putc(ret, '"');
 }
 
-void state_put(struct buf *ret, const struct pg_server *server, const char *slot, const char *phase, uint64_t flushed)
-{
+void state_put(struct buf *ret, const struct pg_server *server, const char *slot, const char *phase,
+               uint64_t flushed) {
     buf_printf(ret, "{\"system\":\"%s\",\"timeline\":%u,\"slot\":", server->system, server->timeline);
     put_json_text(ret, slot);
     buf_puts(ret, ",\"database\":");
     put_json_text(ret, server->database);
-    buf_printf(ret, ",\"phase\":\"%s\",\"flushed\":\"" LSN_FMT "\",\"server\":\"%d\"}", phase, LSN_ARGS(flushed),
-               server->version);
+    buf_printf(ret, ",\"phase\":\"%s\",\"flushed\":\"" LSN_FMT "\",\"server\":\"%d\"}", phase,
+               LSN_ARGS(flushed), server->version);
 }
 
-/* ---- judging ----------------------------------------------------------------------------------------------------- */
+/* ---- judging --------------------------------------------------------------------------------------- */
 
-enum code slot_check(const struct pg_slot *slot, const char *database, struct err *err)
-{
+enum code slot_check(const struct pg_slot *slot, const char *database, struct err *err) {
     if (!slot->logical || strcmp(slot->plugin, "pgoutput") != 0 || strcmp(slot->database, database) != 0)
-        return err_set(err, FATAL, ERR_SOURCE_SETTING,
-                       "replication slot %s is a %s slot of plugin '%s' in database '%s', not ours (pgoutput in '%s'); "
-                       "name another one with `slot:`, or drop it: SELECT pg_drop_replication_slot('%s')",
-                       slot->name, slot->logical ? "logical" : "physical", slot->plugin, slot->database, database,
-                       slot->name);
+        return err_set(
+            err, FATAL, ERR_SOURCE_SETTING,
+            "replication slot %s is a %s slot of plugin '%s' in database '%s', not ours (pgoutput in '%s'); "
+            "name another one with `slot:`, or drop it: SELECT pg_drop_replication_slot('%s')",
+            slot->name, slot->logical ? "logical" : "physical", slot->plugin, slot->database, database,
+            slot->name);
     if (strcmp(slot->wal_status, "lost") == 0 || slot->invalid[0])
         return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
                        "the server has invalidated replication slot %s (%s%s%s), confirmed up to " LSN_FMT
@@ -137,13 +138,12 @@ enum code slot_check(const struct pg_slot *slot, const char *database, struct er
     return OK;
 }
 
-enum code identity_check(const struct pg_server *server, const struct pg_slot *slot, const struct pg_state *state,
-                         struct err *err)
-{
+enum code identity_check(const struct pg_server *server, const struct pg_slot *slot,
+                         const struct pg_state *state, struct err *err) {
     if (strcmp(server->system, state->system) != 0)
         return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
-                       "the source is another database cluster (system identifier %s, ours was %s); our position is " LSN_FMT
-                       ", its log ends at " LSN_FMT "; %s",
+                       "the source is another database cluster (system identifier %s, ours was %s); our "
+                       "position is " LSN_FMT ", its log ends at " LSN_FMT "; %s",
                        server->system, state->system, LSN_ARGS(state->flushed), LSN_ARGS(server->wal), MEND);
     if (strcmp(server->database, state->database) != 0)
         return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
@@ -162,7 +162,8 @@ enum code identity_check(const struct pg_server *server, const struct pg_slot *s
     enum code code = slot_check(slot, server->database, err);
     if (code) {
         if (err)
-            err->id = ERR_NEEDS_RESNAPSHOT; /* with a position of ours a strange slot of that name is a lost one */
+            err->id =
+                ERR_NEEDS_RESNAPSHOT; /* with a position of ours a strange slot of that name is a lost one */
         return code;
     }
     if (slot->unconfirmed || slot->confirmed > state->flushed)
@@ -173,9 +174,8 @@ enum code identity_check(const struct pg_server *server, const struct pg_slot *s
     return OK;
 }
 
-enum code timeline_check(const char *history, uint32_t server_timeline, uint32_t our_timeline, uint64_t flushed,
-                         struct err *err)
-{
+enum code timeline_check(const char *history, uint32_t server_timeline, uint32_t our_timeline,
+                         uint64_t flushed, struct err *err) {
     for (const char *line = history; line && *line;) {
         unsigned timeline, high, low;
         if (sscanf(line, "%u %X/%X", &timeline, &high, &low) == 3 && timeline == our_timeline) {
@@ -190,14 +190,16 @@ enum code timeline_check(const char *history, uint32_t server_timeline, uint32_t
         line = strchr(line, '\n');
         line = line ? line + 1 : NULL;
     }
-    return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
-                   "the source is on timeline %u, which does not descend from timeline %u of our position " LSN_FMT "; %s",
-                   server_timeline, our_timeline, LSN_ARGS(flushed), MEND);
+    return err_set(
+        err, FATAL, ERR_NEEDS_RESNAPSHOT,
+        "the source is on timeline %u, which does not descend from timeline %u of our position " LSN_FMT
+        "; %s",
+        server_timeline, our_timeline, LSN_ARGS(flushed), MEND);
 }
 
-enum code identity_check_timeline(PGconn *replication, const struct source_env *env, const struct pg_server *server,
-                                  const struct pg_state *state, struct err *err)
-{
+enum code identity_check_timeline(PGconn *replication, const struct source_env *env,
+                                  const struct pg_server *server, const struct pg_state *state,
+                                  struct err *err) {
     if (server->timeline == state->timeline)
         return OK;
     if (server->timeline < state->timeline)
@@ -205,7 +207,8 @@ enum code identity_check_timeline(PGconn *replication, const struct source_env *
     CLEANUP_BUF sql = {0};
     buf_printf(&sql, "TIMELINE_HISTORY %u", server->timeline);
     CLEANUP_RESULT *res = NULL;
-    enum code code = pgsource_query(replication, env, 10000, "asking for the timeline's history", buf_cstr(&sql), &res, err);
+    enum code code = pgsource_query(replication, env, 10000, "asking for the timeline's history",
+                                    buf_cstr(&sql), &res, err);
     if (code)
         return code;
     if (PQntuples(res) != 1 || PQnfields(res) < 2)

@@ -3,7 +3,8 @@
  *      restart_lsn        confirmed_flush     flushed (ours)        the server's WAL
  *   -------|--------------------|-------------------|--------------------|------->
  *
- * In any other order, in another cluster, database or timeline that left before `flushed`, there may be a gap. */
+ * In any other order, in another cluster, database or timeline that left before `flushed`, there may be a
+ * gap. */
 #pragma once
 
 #include "capture/postgres/connect.h"
@@ -34,23 +35,27 @@ struct pg_state {
 };
 
 /* @param conn a replication session: asks IDENTIFY_SYSTEM; an SQL session: asks the control file. */
-MUST_CHECK enum code server_read(PGconn *conn, const struct source_env *env, bool replication, int64_t wait_ms,
-                                 struct pg_server *ret, struct err *err);
+MUST_CHECK enum code server_read(PGconn *conn, const struct source_env *env, bool replication,
+                                 int64_t wait_ms, struct pg_server *ret, struct err *err);
 MUST_CHECK enum code slot_read(PGconn *conn, const struct source_env *env, const char *name, int64_t wait_ms,
                                struct pg_slot *ret, struct err *err);
 /* NULL text = nothing stored. FATAL/JOURNAL_CORRUPT if it is not ours. */
 MUST_CHECK enum code state_read(const char *text, struct pg_state *ret, struct err *err);
 /* Appends the state text. */
-void state_put(struct buf *ret, const struct pg_server *server, const char *slot, const char *phase, uint64_t flushed);
+void state_put(struct buf *ret, const struct pg_server *server, const char *slot, const char *phase,
+               uint64_t flushed);
 
 /* OK, or FATAL/NEEDS_RESNAPSHOT with what happened, both LSNs and the command. Does not look at timelines. */
 MUST_CHECK enum code identity_check(const struct pg_server *server, const struct pg_slot *slot,
                                     const struct pg_state *state, struct err *err);
-/* Whether the stored position lies on the server's timeline; needs a replication session if the timelines differ. */
+/* Whether the stored position lies on the server's timeline; needs a replication session if the timelines
+ * differ. */
 MUST_CHECK enum code identity_check_timeline(PGconn *replication, const struct source_env *env,
-                                             const struct pg_server *server, const struct pg_state *state, struct err *err);
+                                             const struct pg_server *server, const struct pg_state *state,
+                                             struct err *err);
 /* The same on the text of a history file: "tli<TAB>switch point<TAB>reason" per line. Pure. */
 MUST_CHECK enum code timeline_check(const char *history, uint32_t server_timeline, uint32_t our_timeline,
                                     uint64_t flushed, struct err *err);
-/* The slot's own condition, whatever our position is. OK, FATAL/NEEDS_RESNAPSHOT (lost), FATAL/SOURCE_SETTING (not ours). */
+/* The slot's own condition, whatever our position is. OK, FATAL/NEEDS_RESNAPSHOT (lost), FATAL/SOURCE_SETTING
+ * (not ours). */
 MUST_CHECK enum code slot_check(const struct pg_slot *slot, const char *database, struct err *err);

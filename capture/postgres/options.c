@@ -10,11 +10,13 @@ static const char *const numeric_choices[] = {"precise", "string", NULL};
 #define AT(field) offsetof(struct pg_options, field)
 static const struct option options[] = {
     {"url", OPT_SECRET, AT(url), NULL, true, 0, 0, NULL,
-     "Connection URL, postgres://user@host:port/database. Without sslmode, verify-full is used unless the host is local."},
+     "Connection URL, postgres://user@host:port/database. Without sslmode, verify-full is used unless the "
+     "host is local."},
     {"tables", OPT_LIST, AT(tables), "[\"public.*\"]", false, 0, 0, NULL,
      "Tables to capture: patterns schema.table with * and ?; a leading '!' excludes."},
     {"columns", OPT_MAP, AT(columns), NULL, false, 0, 0, NULL,
-     "Columns to capture, by \"schema.table\": \"a,b\" takes only these, \"!a,!b\" all but these. Key columns cannot be left out."},
+     "Columns to capture, by \"schema.table\": \"a,b\" takes only these, \"!a,!b\" all but these. Key "
+     "columns cannot be left out."},
     {"publication", OPT_TEXT, AT(publication), NULL, false, 0, 0, NULL,
      "Name of the publication; default millrace_ and the source's name."},
     {"slot", OPT_TEXT, AT(slot), NULL, false, 0, 0, NULL,
@@ -24,7 +26,8 @@ static const struct option options[] = {
     {"snapshot_workers", OPT_INT, AT(snapshot_workers), "2", false, 1, PG_WORKERS_MAX, NULL,
      "Connections that read the initial snapshot in parallel."},
     {"partial_rows", OPT_ENUM, AT(partial_rows), "refuse", false, 0, 0, partial_choices,
-     "What to do with a table whose updates may leave out large values: refuse it, or keep the topic's whole history."},
+     "What to do with a table whose updates may leave out large values: refuse it, or keep the topic's whole "
+     "history."},
     {"numeric", OPT_ENUM, AT(numeric), "precise", false, 0, 0, numeric_choices,
      "numeric(p,s) as an exact decimal (NaN stops), or every numeric as a string."},
     {"create", OPT_BOOL, AT(create), "true", false, 0, 0, NULL,
@@ -39,16 +42,14 @@ const struct option_table pgsource_options = {
     .size = sizeof(struct pg_options),
 };
 
-void pgsource_publication(const struct pg_options *o, const char *source_name, char *ret)
-{
+void pgsource_publication(const struct pg_options *o, const char *source_name, char *ret) {
     if (o->publication)
         snprintf(ret, PG_NAME_MAX, "%s", o->publication);
     else
         snprintf(ret, PG_NAME_MAX, "millrace_%s", source_name);
 }
 
-void pgsource_slot(const struct pg_options *o, const char *source_name, char *ret)
-{
+void pgsource_slot(const struct pg_options *o, const char *source_name, char *ret) {
     if (o->slot) {
         snprintf(ret, PG_NAME_MAX, "%s", o->slot);
         return;
@@ -62,9 +63,9 @@ void pgsource_slot(const struct pg_options *o, const char *source_name, char *re
     }
 }
 
-const char *pgsource_database(const void *opaque)
-{
-    struct pg_options *o = (struct pg_options *)opaque; /* the cached name is the one field that is not set from YAML */
+const char *pgsource_database(const void *opaque) {
+    struct pg_options *o =
+        (struct pg_options *)opaque; /* the cached name is the one field that is not set from YAML */
     if (o->database[0] || !o->url)
         return o->database;
     PQconninfoOption *parts = PQconninfoParse(o->url, NULL);
@@ -85,10 +86,9 @@ const char *pgsource_database(const void *opaque)
     return o->database;
 }
 
-/* ---- selection --------------------------------------------------------------------------------------------------- */
+/* ---- selection ------------------------------------------------------------------------------------- */
 
-bool selection_glob(struct slice glob, struct slice text)
-{
+bool selection_glob(struct slice glob, struct slice text) {
     size_t g = 0, t = 0, star = SIZE_MAX, mark = 0;
     while (t < text.len) {
         if (g < glob.len && glob.data[g] == '*') {
@@ -108,9 +108,9 @@ bool selection_glob(struct slice glob, struct slice text)
     return g == glob.len;
 }
 
-/* The pattern's first dot parts schema from table; a pattern without one means any schema's table of that name. */
-static bool pattern_takes(const char *pattern, struct slice schema, struct slice name)
-{
+/* The pattern's first dot parts schema from table; a pattern without one means any schema's table of that
+ * name. */
+static bool pattern_takes(const char *pattern, struct slice schema, struct slice name) {
     const char *dot = strchr(pattern, '.');
     if (!dot)
         return selection_glob(slice_of(pattern), name);
@@ -118,8 +118,7 @@ static bool pattern_takes(const char *pattern, struct slice schema, struct slice
            selection_glob(slice_of(dot + 1), name);
 }
 
-enum selection selection_of_table(const struct pg_options *o, struct slice schema, struct slice name)
-{
+enum selection selection_of_table(const struct pg_options *o, struct slice schema, struct slice name) {
     enum selection ret = SELECTION_NONE;
     for (size_t i = 0; i < o->tables.n; i++) {
         const char *pattern = o->tables.items[i];
@@ -133,8 +132,7 @@ enum selection selection_of_table(const struct pg_options *o, struct slice schem
     return ret;
 }
 
-bool selection_column_at(const char *list, int i, struct slice *ret)
-{
+bool selection_column_at(const char *list, int i, struct slice *ret) {
     const char *p = list;
     while (*p) {
         size_t len = strcspn(p, ",");
@@ -152,13 +150,12 @@ bool selection_column_at(const char *list, int i, struct slice *ret)
     return false;
 }
 
-static bool list_excludes(const char *list)
-{
+static bool list_excludes(const char *list) {
     return list[strspn(list, " ")] == '!';
 }
 
-bool selection_has_column(const struct pg_options *o, struct slice schema, struct slice name, struct slice column)
-{
+bool selection_has_column(const struct pg_options *o, struct slice schema, struct slice name,
+                          struct slice column) {
     for (size_t i = 0; i < o->columns.n; i++) {
         const char *key = o->columns.keys[i], *list = o->columns.values[i];
         size_t len = strlen(key);

@@ -8,10 +8,10 @@ enum pg_partial { PG_PARTIAL_REFUSE, PG_PARTIAL_HISTORY };
 
 struct pg_options {
     const char *url;
-    struct text_list tables;  /* patterns schema.table with * and ?; a leading '!' excludes */
-    struct text_map columns;  /* "schema.table" -> "a,b" or "!a,!b" */
-    const char *publication;  /* NULL = from the source's name */
-    const char *slot;         /* NULL = from the source's name */
+    struct text_list tables; /* patterns schema.table with * and ?; a leading '!' excludes */
+    struct text_map columns; /* "schema.table" -> "a,b" or "!a,!b" */
+    const char *publication; /* NULL = from the source's name */
+    const char *slot;        /* NULL = from the source's name */
     bool publish_via_root;
     int64_t snapshot_workers; /* 1..PG_WORKERS_MAX */
     int partial_rows;         /* enum pg_partial */
@@ -23,7 +23,8 @@ enum { PG_WORKERS_MAX = 16, PG_NAME_MAX = 64 }; /* identifiers are at most 63 by
 
 extern const struct option_table pgsource_options;
 
-/* The publication and slot in force; `ret` holds PG_NAME_MAX bytes. Longer names are cut as the server would. */
+/* The publication and slot in force; `ret` holds PG_NAME_MAX bytes. Longer names are cut as the server would.
+ */
 void pgsource_publication(const struct pg_options *options, const char *source_name, char *ret);
 void pgsource_slot(const struct pg_options *options, const char *source_name, char *ret);
 
@@ -36,6 +37,7 @@ enum selection selection_of_table(const struct pg_options *options, struct slice
 /* True if the glob (only * and ? are special) takes the whole text. */
 bool selection_glob(struct slice glob, struct slice text);
 /* True if the column is to be captured. */
-bool selection_has_column(const struct pg_options *options, struct slice schema, struct slice name, struct slice column);
+bool selection_has_column(const struct pg_options *options, struct slice schema, struct slice name,
+                          struct slice column);
 /* The i-th name of a column list "!a, b" without its '!'; false when there is none. */
 bool selection_column_at(const char *list, int i, struct slice *ret);

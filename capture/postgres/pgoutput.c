@@ -1,5 +1,5 @@
-/* The parser of pgoutput's frames. Every read goes through a cursor that cannot leave the frame: once it has run out,
- * all further reads give zero and the frame is refused at its end. */
+/* The parser of pgoutput's frames. Every read goes through a cursor that cannot leave the frame: once it has
+ * run out, all further reads give zero and the frame is refused at its end. */
 #include "capture/postgres/pgoutput.h"
 
 #include <assert.h>
@@ -11,8 +11,7 @@ struct cursor {
     bool short_; /* something was read past the end */
 };
 
-static const char *take(struct cursor *c, size_t n)
-{
+static const char *take(struct cursor *c, size_t n) {
     if ((size_t)(c->end - c->p) < n) {
         c->short_ = true;
         c->p = c->end;
@@ -23,26 +22,32 @@ static const char *take(struct cursor *c, size_t n)
     return p;
 }
 
-static uint64_t big_endian(struct cursor *c, size_t n)
-{
+static uint64_t big_endian(struct cursor *c, size_t n) {
     const unsigned char *p = (const unsigned char *)take(c, n);
     uint64_t v = 0;
     for (size_t i = 0; p && i < n; i++)
         v = v << 8 | p[i];
     return v;
 }
-static char read_char(struct cursor *c) { return (char)big_endian(c, 1); }
-static uint16_t read_u16(struct cursor *c) { return (uint16_t)big_endian(c, 2); }
-static uint32_t read_u32(struct cursor *c) { return (uint32_t)big_endian(c, 4); }
-static uint64_t read_u64(struct cursor *c) { return big_endian(c, 8); }
-
-static int64_t read_time(struct cursor *c)
-{
-    return (int64_t)(read_u64(c) + (uint64_t)US_1970_TO_2000); /* unsigned: a hostile time may wrap, not trap */
+static char read_char(struct cursor *c) {
+    return (char)big_endian(c, 1);
+}
+static uint16_t read_u16(struct cursor *c) {
+    return (uint16_t)big_endian(c, 2);
+}
+static uint32_t read_u32(struct cursor *c) {
+    return (uint32_t)big_endian(c, 4);
+}
+static uint64_t read_u64(struct cursor *c) {
+    return big_endian(c, 8);
 }
 
-static struct slice read_name(struct cursor *c)
-{
+static int64_t read_time(struct cursor *c) {
+    return (int64_t)(read_u64(c) +
+                     (uint64_t)US_1970_TO_2000); /* unsigned: a hostile time may wrap, not trap */
+}
+
+static struct slice read_name(struct cursor *c) {
     const char *nul = memchr(c->p, 0, (size_t)(c->end - c->p));
     if (!nul) {
         c->short_ = true;
@@ -54,8 +59,7 @@ static struct slice read_name(struct cursor *c)
     return s;
 }
 
-static const char *read_row(struct cursor *c, struct pgoutput_row *row)
-{
+static const char *read_row(struct cursor *c, struct pgoutput_row *row) {
     row->n = 0;
     int n = read_u16(c);
     if (n > PGOUTPUT_COLUMNS_MAX)
@@ -78,8 +82,7 @@ static const char *read_row(struct cursor *c, struct pgoutput_row *row)
     return NULL;
 }
 
-static const char *read_relation(struct cursor *c, struct pgoutput *m)
-{
+static const char *read_relation(struct cursor *c, struct pgoutput *m) {
     struct pgoutput_relation *r = &m->relation;
     r->n = 0;
     r->relid = m->relid = read_u32(c);
@@ -104,16 +107,14 @@ static const char *read_relation(struct cursor *c, struct pgoutput *m)
     return NULL;
 }
 
-static const char *read_insert(struct cursor *c, struct pgoutput *m)
-{
+static const char *read_insert(struct cursor *c, struct pgoutput *m) {
     m->relid = read_u32(c);
     if (read_char(c) != 'N')
         return "an insert has no new tuple";
     return read_row(c, &m->new);
 }
 
-static const char *read_update(struct cursor *c, struct pgoutput *m)
-{
+static const char *read_update(struct cursor *c, struct pgoutput *m) {
     m->relid = read_u32(c);
     char part = read_char(c);
     m->old_kind = 0;
@@ -129,8 +130,7 @@ static const char *read_update(struct cursor *c, struct pgoutput *m)
     return read_row(c, &m->new);
 }
 
-static const char *read_delete(struct cursor *c, struct pgoutput *m)
-{
+static const char *read_delete(struct cursor *c, struct pgoutput *m) {
     m->relid = read_u32(c);
     m->old_kind = read_char(c);
     if (m->old_kind != 'K' && m->old_kind != 'O')
@@ -138,8 +138,7 @@ static const char *read_delete(struct cursor *c, struct pgoutput *m)
     return read_row(c, &m->old);
 }
 
-static const char *read_truncate(struct cursor *c, struct pgoutput *m)
-{
+static const char *read_truncate(struct cursor *c, struct pgoutput *m) {
     m->n_relids = read_u32(c);
     unsigned char flags = (unsigned char)read_char(c);
     m->cascade = flags & 1;
@@ -151,8 +150,7 @@ static const char *read_truncate(struct cursor *c, struct pgoutput *m)
     return NULL;
 }
 
-static const char *read_message(struct cursor *c, struct pgoutput *m)
-{
+static const char *read_message(struct cursor *c, struct pgoutput *m) {
     read_char(c); /* flags: transactional or not */
     read_u64(c);  /* its LSN: never a position */
     m->name = read_name(c);
@@ -161,8 +159,7 @@ static const char *read_message(struct cursor *c, struct pgoutput *m)
     return NULL;
 }
 
-static const char *read_body(struct cursor *c, struct pgoutput *m)
-{
+static const char *read_body(struct cursor *c, struct pgoutput *m) {
     switch (m->type) {
     case 'B':
         m->commit_lsn = read_u64(c);
@@ -184,18 +181,24 @@ static const char *read_body(struct cursor *c, struct pgoutput *m)
         m->schema = read_name(c);
         m->name = read_name(c);
         return NULL;
-    case 'R': return read_relation(c, m);
-    case 'I': return read_insert(c, m);
-    case 'U': return read_update(c, m);
-    case 'D': return read_delete(c, m);
-    case 'T': return read_truncate(c, m);
-    case 'M': return read_message(c, m);
-    default: return "the frame's type is unknown";
+    case 'R':
+        return read_relation(c, m);
+    case 'I':
+        return read_insert(c, m);
+    case 'U':
+        return read_update(c, m);
+    case 'D':
+        return read_delete(c, m);
+    case 'T':
+        return read_truncate(c, m);
+    case 'M':
+        return read_message(c, m);
+    default:
+        return "the frame's type is unknown";
     }
 }
 
-const char *pgoutput_parse(struct slice bytes, struct pgoutput *ret)
-{
+const char *pgoutput_parse(struct slice bytes, struct pgoutput *ret) {
     struct cursor c = {bytes.data, bytes.data + bytes.len, false};
     if (bytes.len == 0)
         return "the frame is empty";
@@ -208,8 +211,7 @@ const char *pgoutput_parse(struct slice bytes, struct pgoutput *ret)
     return why;
 }
 
-uint32_t pgoutput_relid(const struct pgoutput *frame, uint32_t i)
-{
+uint32_t pgoutput_relid(const struct pgoutput *frame, uint32_t i) {
     assert(frame->type == 'T' && i < frame->n_relids);
     struct cursor c = {frame->relids.data + (size_t)i * 4, frame->relids.data + frame->relids.len, false};
     return read_u32(&c);

@@ -1,5 +1,6 @@
-/* Reads the frames of PostgreSQL's output plugin pgoutput, protocol version 1 (PostgreSQL manual, "Logical Replication
- * Message Formats"). Pure: bytes in, struct out; no length from outside is believed; nothing is allocated. */
+/* Reads the frames of PostgreSQL's output plugin pgoutput, protocol version 1 (PostgreSQL manual, "Logical
+ * Replication Message Formats"). Pure: bytes in, struct out; no length from outside is believed; nothing is
+ * allocated. */
 #pragma once
 
 #include "base/slice.h"
@@ -32,22 +33,23 @@ struct pgoutput_relation {
 
 /* One frame. Only the members of its type are set. Large: make one and keep it. */
 struct pgoutput {
-    char type;             /* B C O R Y I U D T M */
-    uint64_t commit_lsn;   /* B: of the commit record ("final LSN"); C: the same */
-    uint64_t end_lsn;      /* C: end of the commit record: the LSN to confirm */
-    int64_t commit_us;     /* B, C: microseconds since 1970 */
-    uint32_t xid;          /* B */
-    uint32_t relid;        /* I U D R; Y: the type's oid */
-    char old_kind;         /* U, D: 'K' key only, 'O' whole old row, 0 none */
-    bool cascade, restart; /* T */
-    uint32_t n_relids;     /* T */
-    struct slice relids;   /* T: n_relids big-endian numbers; see pgoutput_relid */
-    struct slice schema, name; /* Y: the type's; O: name only */
+    char type;                         /* B C O R Y I U D T M */
+    uint64_t commit_lsn;               /* B: of the commit record ("final LSN"); C: the same */
+    uint64_t end_lsn;                  /* C: end of the commit record: the LSN to confirm */
+    int64_t commit_us;                 /* B, C: microseconds since 1970 */
+    uint32_t xid;                      /* B */
+    uint32_t relid;                    /* I U D R; Y: the type's oid */
+    char old_kind;                     /* U, D: 'K' key only, 'O' whole old row, 0 none */
+    bool cascade, restart;             /* T */
+    uint32_t n_relids;                 /* T */
+    struct slice relids;               /* T: n_relids big-endian numbers; see pgoutput_relid */
+    struct slice schema, name;         /* Y: the type's; O: name only */
     struct pgoutput_relation relation; /* R */
     struct pgoutput_row old, new;      /* U, D: old; I, U: new */
 };
 
-/* Reads one frame; all slices borrow from `bytes`. Returns NULL, or why the bytes are no frame (static text). */
+/* Reads one frame; all slices borrow from `bytes`. Returns NULL, or why the bytes are no frame (static text).
+ */
 const char *pgoutput_parse(struct slice bytes, struct pgoutput *ret);
 
 /* The i-th relation of a Truncate, i < n_relids. */

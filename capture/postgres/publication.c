@@ -1,18 +1,18 @@
-/* (PostgreSQL manual, "CREATE PUBLICATION", "ALTER PUBLICATION".) Rights: CREATE on the database and ownership of the
- * tables, or an administrator runs the statements that the errors show. */
+/* (PostgreSQL manual, "CREATE PUBLICATION", "ALTER PUBLICATION".) Rights: CREATE on the database and
+ * ownership of the tables, or an administrator runs the statements that the errors show. */
 #include "capture/postgres/publication.h"
 
 #include "base/log.h"
 
-enum code publication_read(PGconn *conn, const struct source_env *env, const char *name, struct pg_publication *ret,
-                           struct err *err)
-{
+enum code publication_read(PGconn *conn, const struct source_env *env, const char *name,
+                           struct pg_publication *ret, struct err *err) {
     CLEANUP_BUF sql = {0};
     buf_puts(&sql, "SELECT puballtables, pubviaroot, pubinsert AND pubupdate AND pubdelete AND pubtruncate, "
                    "pg_has_role(pubowner, 'USAGE') FROM pg_publication WHERE pubname = ");
     put_literal(&sql, name);
     CLEANUP_RESULT *res = NULL;
-    enum code code = pgsource_query(conn, env, 10000, "looking at the publication", buf_cstr(&sql), &res, err);
+    enum code code =
+        pgsource_query(conn, env, 10000, "looking at the publication", buf_cstr(&sql), &res, err);
     if (code)
         return code;
     *ret = (struct pg_publication){.found = PQntuples(res) == 1};
@@ -27,8 +27,8 @@ enum code publication_read(PGconn *conn, const struct source_env *env, const cha
 }
 
 /* A partitioned table is covered by itself or by all of its partitions. */
-static bool covered(const struct pg_options *options, const struct pg_rels *rels, const struct pg_rel *object)
-{
+static bool covered(const struct pg_options *options, const struct pg_rels *rels,
+                    const struct pg_rel *object) {
     if (object->kind == 'r' || options->publish_via_root)
         return object->published;
     if (object->member)
@@ -44,16 +44,14 @@ static bool covered(const struct pg_options *options, const struct pg_rels *rels
     return some;
 }
 
-static bool lacking(const struct pg_options *options, const struct pg_rels *rels, const struct pg_rel *rel)
-{
+static bool lacking(const struct pg_options *options, const struct pg_rels *rels, const struct pg_rel *rel) {
     if (!rel->object || rel->persistence != 'p')
         return false;
     return !covered(options, rels, rel);
 }
 
 void publication_lacks(const struct pg_options *options, const struct pg_rels *rels, const char *name,
-                       struct table_trouble *ret)
-{
+                       struct table_trouble *ret) {
     for (int i = 0; i < rels->n; i++) {
         const struct pg_rel *rel = &rels->items[i];
         if (!lacking(options, rels, rel))
@@ -70,8 +68,8 @@ void publication_lacks(const struct pg_options *options, const struct pg_rels *r
     }
 }
 
-void publication_put_create(struct buf *sql, const struct pg_options *options, const struct pg_rels *rels, const char *name)
-{
+void publication_put_create(struct buf *sql, const struct pg_options *options, const struct pg_rels *rels,
+                            const char *name) {
     buf_puts(sql, "CREATE PUBLICATION ");
     put_identifier(sql, name);
     const char *between = " FOR TABLE ";
@@ -87,26 +85,25 @@ void publication_put_create(struct buf *sql, const struct pg_options *options, c
     buf_printf(sql, " WITH (publish_via_partition_root = %s)", options->publish_via_root ? "true" : "false");
 }
 
-static enum code run(PGconn *conn, const struct source_env *env, const char *doing, struct buf *sql, struct err *err)
-{
+static enum code run(PGconn *conn, const struct source_env *env, const char *doing, struct buf *sql,
+                     struct err *err) {
     CLEANUP_RESULT *res = NULL;
     enum code code = pgsource_query(conn, env, 20000, doing, buf_cstr(sql), &res, err);
     if (code == FATAL && err && err->id == ERR_SOURCE_REFUSED) {
         CLEANUP_FREE char *why = xstrdup(err->text);
-        return err_set(err, FATAL, ERR_SOURCE_REFUSED, "%s; as the tables' owner or an administrator: %s", why,
-                       buf_cstr(sql));
+        return err_set(err, FATAL, ERR_SOURCE_REFUSED, "%s; as the tables' owner or an administrator: %s",
+                       why, buf_cstr(sql));
     }
     return code;
 }
 
-static enum code create(PGconn *conn, const struct pg_options *options, const struct source_env *env, const char *name,
-                        const struct pg_rels *rels, struct err *err)
-{
+static enum code create(PGconn *conn, const struct pg_options *options, const struct source_env *env,
+                        const char *name, const struct pg_rels *rels, struct err *err) {
     CLEANUP_BUF sql = {0};
     publication_put_create(&sql, options, rels, name);
     if (!options->create)
-        return err_set(err, FATAL, ERR_SOURCE_TABLE, "publication %s does not exist; as the tables' owner: %s", name,
-                       buf_cstr(&sql));
+        return err_set(err, FATAL, ERR_SOURCE_TABLE,
+                       "publication %s does not exist; as the tables' owner: %s", name, buf_cstr(&sql));
     enum code code = run(conn, env, "creating the publication", &sql, err);
     if (code == OK)
         log_info("capture", "publication created", F_STR("publication", name));
@@ -114,29 +111,30 @@ static enum code create(PGconn *conn, const struct pg_options *options, const st
 }
 
 static enum code check_adopted(const struct pg_publication *p, const struct pg_options *options,
-                               const struct pg_rels *rels, struct err *err)
-{
+                               const struct pg_rels *rels, struct err *err) {
     if (!p->complete)
-        return err_set(err, FATAL, ERR_SOURCE_TABLE,
-                       "publication %s leaves out some kinds of changes; mend with: ALTER PUBLICATION \"%s\" SET "
-                       "(publish = 'insert, update, delete, truncate')",
-                       p->name, p->name);
+        return err_set(
+            err, FATAL, ERR_SOURCE_TABLE,
+            "publication %s leaves out some kinds of changes; mend with: ALTER PUBLICATION \"%s\" SET "
+            "(publish = 'insert, update, delete, truncate')",
+            p->name, p->name);
     bool partitioned = false;
     for (int i = 0; i < rels->n; i++)
         partitioned |= rels->items[i].selected == SELECTION_TAKEN && rels->items[i].kind == 'p';
     if (partitioned && p->via_root != options->publish_via_root)
-        return err_set(err, FATAL, ERR_SOURCE_TABLE,
-                       "publication %s has publish_via_partition_root = %s, the configuration says publish_via_root: %s; "
-                       "change one of them (ALTER PUBLICATION \"%s\" SET (publish_via_partition_root = %s)) and take a "
-                       "new snapshot",
-                       p->name, p->via_root ? "true" : "false", options->publish_via_root ? "true" : "false", p->name,
-                       options->publish_via_root ? "true" : "false");
+        return err_set(
+            err, FATAL, ERR_SOURCE_TABLE,
+            "publication %s has publish_via_partition_root = %s, the configuration says publish_via_root: "
+            "%s; "
+            "change one of them (ALTER PUBLICATION \"%s\" SET (publish_via_partition_root = %s)) and take a "
+            "new snapshot",
+            p->name, p->via_root ? "true" : "false", options->publish_via_root ? "true" : "false", p->name,
+            options->publish_via_root ? "true" : "false");
     return OK;
 }
 
 enum code publication_ensure(PGconn *conn, const struct pg_options *options, const struct source_env *env,
-                             const char *name, const struct pg_rels *rels, bool *ret_added, struct err *err)
-{
+                             const char *name, const struct pg_rels *rels, bool *ret_added, struct err *err) {
     struct pg_publication p;
     *ret_added = false;
     enum code code = publication_read(conn, env, name, &p, err);
@@ -160,6 +158,7 @@ enum code publication_ensure(PGconn *conn, const struct pg_options *options, con
     if (code)
         return code;
     *ret_added = true;
-    log_warn("capture", "tables added to the publication", F_STR("publication", name), F_STR("tables", buf_cstr(&lacks.names)));
+    log_warn("capture", "tables added to the publication", F_STR("publication", name),
+             F_STR("tables", buf_cstr(&lacks.names)));
     return OK;
 }

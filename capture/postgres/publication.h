@@ -12,9 +12,13 @@ struct pg_publication {
 MUST_CHECK enum code publication_read(PGconn *conn, const struct source_env *env, const char *name,
                                       struct pg_publication *ret, struct err *err);
 /* Selected tables that the publication lacks: fills `ret` with names and ALTER PUBLICATION. */
-void publication_lacks(const struct pg_options *options, const struct pg_rels *rels, const char *name, struct table_trouble *ret);
+void publication_lacks(const struct pg_options *options, const struct pg_rels *rels, const char *name,
+                       struct table_trouble *ret);
 /* The statement that makes it. */
-void publication_put_create(struct buf *sql, const struct pg_options *options, const struct pg_rels *rels, const char *name);
-/* Makes or completes it. *ret_added: tables were added to one that was there. FATAL/SOURCE_TABLE, SOURCE_REFUSED with SQL. */
-MUST_CHECK enum code publication_ensure(PGconn *conn, const struct pg_options *options, const struct source_env *env,
-                                        const char *name, const struct pg_rels *rels, bool *ret_added, struct err *err);
+void publication_put_create(struct buf *sql, const struct pg_options *options, const struct pg_rels *rels,
+                            const char *name);
+/* Makes or completes it. *ret_added: tables were added to one that was there. FATAL/SOURCE_TABLE,
+ * SOURCE_REFUSED with SQL. */
+MUST_CHECK enum code publication_ensure(PGconn *conn, const struct pg_options *options,
+                                        const struct source_env *env, const char *name,
+                                        const struct pg_rels *rels, bool *ret_added, struct err *err);

@@ -21,8 +21,8 @@ struct snapshot {
     PGconn *replication;
     struct pgdecoder *decoder;
     enum phase phase;
-    uint64_t lsn;        /* the consistent point */
-    int64_t started_us;  /* wall clock: commit time of its rows */
+    uint64_t lsn;       /* the consistent point */
+    int64_t started_us; /* wall clock: commit time of its rows */
     int64_t started_mono_us, progress_us;
     struct snapshot_plan plan;
     struct worker workers[PG_WORKERS_MAX];
@@ -33,25 +33,26 @@ struct snapshot {
     struct pgoutput_row fields;
 };
 
-/* ---- beginning --------------------------------------------------------------------------------------------------- */
+/* ---- beginning ------------------------------------------------------------------------------------- */
 
-static enum code ask_for_slot(struct snapshot *s, struct err *err)
-{
+static enum code ask_for_slot(struct snapshot *s, struct err *err) {
     CLEANUP_BUF sql = {0};
     bool modern = PQserverVersion(s->replication) >= 170000;
     if (s->want.temporary)
-        buf_printf(&sql, "CREATE_REPLICATION_SLOT \"%.40s_tmp_%d\" TEMPORARY LOGICAL pgoutput ", s->want.slot, (int)getpid());
+        buf_printf(&sql, "CREATE_REPLICATION_SLOT \"%.40s_tmp_%d\" TEMPORARY LOGICAL pgoutput ", s->want.slot,
+                   (int)getpid());
     else
         buf_printf(&sql, "CREATE_REPLICATION_SLOT \"%s\" LOGICAL pgoutput ", s->want.slot);
-    buf_puts(&sql, !modern ? "EXPORT_SNAPSHOT" : s->want.temporary ? "(SNAPSHOT 'export')" : "(SNAPSHOT 'export', FAILOVER)");
+    buf_puts(&sql, !modern             ? "EXPORT_SNAPSHOT"
+                   : s->want.temporary ? "(SNAPSHOT 'export')"
+                                       : "(SNAPSHOT 'export', FAILOVER)");
     if (!PQsendQuery(s->replication, buf_cstr(&sql)))
         return pgsource_error(s->replication, NULL, err, "creating the replication slot");
     return OK;
 }
 
 enum code snapshot_open(const struct snapshot_want *want, PGconn *replication, struct pgdecoder *decoder,
-                        struct snapshot **ret, struct err *err)
-{
+                        struct snapshot **ret, struct err *err) {
     struct snapshot *s = xcalloc(1, sizeof *s);
     s->want = *want;
     s->replication = replication;
@@ -59,8 +60,10 @@ enum code snapshot_open(const struct snapshot_want *want, PGconn *replication, s
     s->started_us = clock_wall(want->env->clock);
     s->started_mono_us = s->progress_us = clock_mono(want->env->clock);
     enum code code = OK;
-    for (; s->n_workers < want->options->snapshot_workers && s->n_workers < PG_WORKERS_MAX && code == OK; s->n_workers++)
-        code = pgsource_connect(want->options, want->env, PG_SESSION_SQL, 10000, &s->workers[s->n_workers].conn, err);
+    for (; s->n_workers < want->options->snapshot_workers && s->n_workers < PG_WORKERS_MAX && code == OK;
+         s->n_workers++)
+        code = pgsource_connect(want->options, want->env, PG_SESSION_SQL, 10000,
+                                &s->workers[s->n_workers].conn, err);
     if (code == OK)
         code = ask_for_slot(s, err);
     if (code) {
@@ -71,8 +74,7 @@ enum code snapshot_open(const struct snapshot_want *want, PGconn *replication, s
     return OK;
 }
 
-void snapshot_close(struct snapshot *s)
-{
+void snapshot_close(struct snapshot *s) {
     if (!s)
         return;
     PQfreemem(s->row);
@@ -82,14 +84,14 @@ void snapshot_close(struct snapshot *s)
     free(s);
 }
 
-static enum code join_workers(struct snapshot *s, const char *name, struct err *err)
-{
+static enum code join_workers(struct snapshot *s, const char *name, struct err *err) {
     CLEANUP_BUF sql = {0};
     buf_puts(&sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ");
     put_literal(&sql, name);
     for (int i = 0; i < s->n_workers; i++) {
         CLEANUP_RESULT *res = NULL;
-        enum code code = pgsource_query(s->workers[i].conn, s->want.env, 10000, "joining the snapshot", buf_cstr(&sql), &res, err);
+        enum code code = pgsource_query(s->workers[i].conn, s->want.env, 10000, "joining the snapshot",
+                                        buf_cstr(&sql), &res, err);
         if (code)
             return code;
     }
@@ -97,10 +99,10 @@ static enum code join_workers(struct snapshot *s, const char *name, struct err *
 }
 
 /* The slot has been made: every worker joins its view, and the plan is made inside it. */
-static enum code begin(struct snapshot *s, struct err *err)
-{
+static enum code begin(struct snapshot *s, struct err *err) {
     CLEANUP_RESULT *res = NULL;
-    enum code code = pgsource_wait(s->replication, s->want.env, 10000, "creating the replication slot", &res, err);
+    enum code code =
+        pgsource_wait(s->replication, s->want.env, 10000, "creating the replication slot", &res, err);
     if (code)
         return code;
     if (PQntuples(res) != 1 || PQnfields(res) < 3 || PQgetisnull(res, 0, 2))
@@ -116,70 +118,75 @@ static enum code begin(struct snapshot *s, struct err *err)
         return code;
     s->phase = PHASE_TRUNCATES;
     log_info("capture", "snapshot begun", F_LSN("at", s->lsn), F_INT("tables", s->plan.n_units),
-             F_INT("pieces", s->plan.n_tasks), F_INT("rows_estimate", s->plan.rows), F_INT("workers", s->n_workers));
+             F_INT("pieces", s->plan.n_tasks), F_INT("rows_estimate", s->plan.rows),
+             F_INT("workers", s->n_workers));
     return OK;
 }
 
-static void log_progress(struct snapshot *s)
-{
+static void log_progress(struct snapshot *s) {
     int64_t now = clock_mono(s->want.env->clock);
     if (now - s->progress_us < PROGRESS_US)
         return;
     s->progress_us = now;
     double seconds = (double)(now - s->started_mono_us) / 1e6, rate = (double)s->rows / seconds;
     if (s->phase == PHASE_SLOT) {
-        log_info("capture", "waiting for transactions that are open at the source to end", F_NUM("seconds", seconds));
+        log_info("capture", "waiting for transactions that are open at the source to end",
+                 F_NUM("seconds", seconds));
         return;
     }
     double left = s->plan.rows > (double)s->rows ? s->plan.rows - (double)s->rows : 0;
-    log_info("capture", "snapshot", F_INT("rows", s->rows), F_INT("rows_estimate", s->plan.rows), F_NUM("rows_per_s", rate),
-             F_NUM("seconds_left", rate > 0 ? left / rate : 0), F_INT("tables_done", s->units_done),
-             F_INT("tables", s->plan.n_units));
+    log_info("capture", "snapshot", F_INT("rows", s->rows), F_INT("rows_estimate", s->plan.rows),
+             F_NUM("rows_per_s", rate), F_NUM("seconds_left", rate > 0 ? left / rate : 0),
+             F_INT("tables_done", s->units_done), F_INT("tables", s->plan.n_units));
 }
 
-/* ---- items ------------------------------------------------------------------------------------------------------- */
+/* ---- items ----------------------------------------------------------------------------------------- */
 
-static struct position position_next(struct snapshot *s)
-{
+static struct position position_next(struct snapshot *s) {
     return (struct position){s->want.generation, 0, ++s->ordinal};
 }
 
 static void make_change(struct snapshot *s, enum op op, const struct table *table, const struct value *after,
-                        struct source_item *ret)
-{
+                        struct source_item *ret) {
     *ret = (struct source_item){.type = ITEM_CHANGE};
     ret->change = (struct change){
-        .op = op, .table = table, .position = position_next(s), .after = after, .snapshot = true,
-        .commit_us = s->started_us, .lsn = s->lsn,
+        .op = op,
+        .table = table,
+        .position = position_next(s),
+        .after = after,
+        .snapshot = true,
+        .commit_us = s->started_us,
+        .lsn = s->lsn,
     };
     ret->position = ret->change.position;
     ret->commit_us = s->started_us;
 }
 
-static void leave_workers(struct snapshot *s)
-{
+static void leave_workers(struct snapshot *s) {
     for (int i = 0; i < s->n_workers; i++) {
         PQfinish(s->workers[i].conn);
         s->workers[i].conn = NULL;
     }
 }
 
-static enum code finish(struct snapshot *s, struct source_item *ret)
-{
+static enum code finish(struct snapshot *s, struct source_item *ret) {
     double seconds = (double)(clock_mono(s->want.env->clock) - s->started_mono_us) / 1e6;
-    *ret = (struct source_item){.type = ITEM_COMMIT, .position = {s->want.generation, 0, s->ordinal}, .commit_us = s->started_us};
+    *ret = (struct source_item){
+        .type = ITEM_COMMIT, .position = {s->want.generation, 0, s->ordinal}, .commit_us = s->started_us};
     s->phase = PHASE_DONE;
     leave_workers(s); /* and with them the locks on the tables */
-    log_info("capture", "snapshot read", F_INT("rows", s->rows), F_NUM("seconds", seconds), F_LSN("at", s->lsn));
+    log_info("capture", "snapshot read", F_INT("rows", s->rows), F_NUM("seconds", seconds),
+             F_LSN("at", s->lsn));
     return OK;
 }
 
-static enum code read_line(struct snapshot *s, struct worker *w, int len, struct source_item *ret, struct err *err)
-{
+static enum code read_line(struct snapshot *s, struct worker *w, int len, struct source_item *ret,
+                           struct err *err) {
     struct relation *r = s->plan.units[s->plan.tasks[w->task].unit].relation;
     const char *why = decode_copy_line(r, s->row, (size_t)len, &s->fields);
     if (why)
-        return err_set(err, FATAL, ERR_SOURCE_PROTOCOL, "reading %s.%s: %s", r->table->schema, r->table->name, why);
+        return err_set(err, FATAL, ERR_SOURCE_PROTOCOL, "reading %s.%s: %s", r->table->schema, r->table->name,
+                       why);
     enum code code = decode_row(s->decoder, r, &s->fields, 0, s->decoder->after, err);
     if (code)
         return code;
@@ -188,12 +195,11 @@ static enum code read_line(struct snapshot *s, struct worker *w, int len, struct
     return OK;
 }
 
-/* ---- workers ----------------------------------------------------------------------------------------------------- */
+/* ---- workers --------------------------------------------------------------------------------------- */
 
 static const char reading[] = "reading the snapshot";
 
-static enum code worker_ask(struct snapshot *s, struct worker *w, struct err *err)
-{
+static enum code worker_ask(struct snapshot *s, struct worker *w, struct err *err) {
     w->task = s->next_task++;
     if (!PQsendQuery(w->conn, s->plan.tasks[w->task].sql))
         return pgsource_error(w->conn, NULL, err, reading);
@@ -202,8 +208,7 @@ static enum code worker_ask(struct snapshot *s, struct worker *w, struct err *er
 }
 
 /* Takes results while there are any; OK when the phase has changed, AGAIN when the server has to speak. */
-static enum code worker_result(struct snapshot *s, struct worker *w, struct err *err)
-{
+static enum code worker_result(struct snapshot *s, struct worker *w, struct err *err) {
     if (PQisBusy(w->conn)) {
         if (!PQconsumeInput(w->conn))
             return pgsource_error(w->conn, NULL, err, reading);
@@ -226,8 +231,7 @@ static enum code worker_result(struct snapshot *s, struct worker *w, struct err 
 }
 
 /* One line, or AGAIN; OK with *ret_len 0 when the copy has ended. */
-static enum code worker_line(struct snapshot *s, struct worker *w, int *ret_len, struct err *err)
-{
+static enum code worker_line(struct snapshot *s, struct worker *w, int *ret_len, struct err *err) {
     int len = PQgetCopyData(w->conn, &s->row, 1);
     if (len == 0) {
         if (!PQconsumeInput(w->conn))
@@ -244,9 +248,9 @@ static enum code worker_line(struct snapshot *s, struct worker *w, int *ret_len,
     return OK;
 }
 
-/* Moves one worker on until it has a row (OK, *ret_len > 0), has to wait (AGAIN) or has nothing left (OK, 0). */
-static enum code worker_step(struct snapshot *s, struct worker *w, int *ret_len, struct err *err)
-{
+/* Moves one worker on until it has a row (OK, *ret_len > 0), has to wait (AGAIN) or has nothing left (OK, 0).
+ */
+static enum code worker_step(struct snapshot *s, struct worker *w, int *ret_len, struct err *err) {
     *ret_len = 0;
     for (;;) {
         enum code code = OK;
@@ -257,7 +261,9 @@ static enum code worker_step(struct snapshot *s, struct worker *w, int *ret_len,
             code = worker_ask(s, w, err);
             break;
         case WORKER_ASKED:
-        case WORKER_ENDING: code = worker_result(s, w, err); break;
+        case WORKER_ENDING:
+            code = worker_result(s, w, err);
+            break;
         case WORKER_COPYING:
             code = worker_line(s, w, ret_len, err);
             if (*ret_len > 0)
@@ -269,8 +275,7 @@ static enum code worker_step(struct snapshot *s, struct worker *w, int *ret_len,
     }
 }
 
-static enum code next_row(struct snapshot *s, struct source_item *ret, struct err *err)
-{
+static enum code next_row(struct snapshot *s, struct source_item *ret, struct err *err) {
     bool waiting = false;
     for (int i = 0; i < s->n_workers; i++) {
         struct worker *w = &s->workers[s->current];
@@ -286,8 +291,7 @@ static enum code next_row(struct snapshot *s, struct source_item *ret, struct er
     return waiting ? AGAIN : finish(s, ret);
 }
 
-enum code snapshot_next(struct snapshot *s, struct source_item *ret, struct err *err)
-{
+enum code snapshot_next(struct snapshot *s, struct source_item *ret, struct err *err) {
     arena_reset(&s->decoder->scratch);
     PQfreemem(s->row);
     s->row = NULL;
@@ -313,8 +317,7 @@ enum code snapshot_next(struct snapshot *s, struct source_item *ret, struct err 
     return next_row(s, ret, err);
 }
 
-int snapshot_fds(struct snapshot *s, struct pollfd *fds, int n, int64_t *deadline_us)
-{
+int snapshot_fds(struct snapshot *s, struct pollfd *fds, int n, int64_t *deadline_us) {
     int used = 0;
     if (s->progress_us + PROGRESS_US < *deadline_us)
         *deadline_us = s->progress_us + PROGRESS_US;
@@ -326,20 +329,20 @@ int snapshot_fds(struct snapshot *s, struct pollfd *fds, int n, int64_t *deadlin
     return used;
 }
 
-bool snapshot_done(const struct snapshot *s)
-{
+bool snapshot_done(const struct snapshot *s) {
     return s->phase == PHASE_DONE;
 }
 
-uint64_t snapshot_lsn(const struct snapshot *s)
-{
+uint64_t snapshot_lsn(const struct snapshot *s) {
     return s->lsn;
 }
 
-struct source_progress snapshot_progress(const struct snapshot *s)
-{
+struct source_progress snapshot_progress(const struct snapshot *s) {
     return (struct source_progress){
-        .snapshotting = s->phase != PHASE_DONE, .rows_done = s->rows, .rows_estimate = (uint64_t)s->plan.rows,
-        .tables_done = s->units_done, .tables = s->plan.n_units,
+        .snapshotting = s->phase != PHASE_DONE,
+        .rows_done = s->rows,
+        .rows_estimate = (uint64_t)s->plan.rows,
+        .tables_done = s->units_done,
+        .tables = s->plan.n_units,
     };
 }

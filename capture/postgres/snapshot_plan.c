@@ -2,12 +2,11 @@
 
 #define PAGES_PER_TASK 65536
 
-void snapshot_plan_free(struct snapshot_plan *plan)
-{
+void snapshot_plan_free(struct snapshot_plan *plan) {
     arena_free(&plan->arena);
 }
 
-/* ---- which ------------------------------------------------------------------------------------------------------- */
+/* ---- which ----------------------------------------------------------------------------------------- */
 
 struct planning {
     PGconn *conn;
@@ -22,8 +21,7 @@ struct planning {
 };
 
 /* A table belongs to the snapshot if the stream will carry it: selected and published under its own name. */
-static void choose(struct planning *p, const struct pg_rel **ret_units)
-{
+static void choose(struct planning *p, const struct pg_rel **ret_units) {
     p->stores = arena_zalloc(&p->plan->arena, (size_t)p->rels.n + 1);
     p->unit_of = arena_zalloc(&p->plan->arena, sizeof *p->unit_of * ((size_t)p->rels.n + 1));
     for (int i = 0; i < p->rels.n; i++) {
@@ -42,8 +40,7 @@ static void choose(struct planning *p, const struct pg_rel **ret_units)
 }
 
 /* Locks in one statement; *ret_none if there is nothing to lock. */
-static enum code lock_tables(struct planning *p, struct err *err)
-{
+static enum code lock_tables(struct planning *p, struct err *err) {
     CLEANUP_BUF sql = {0};
     for (int i = 0; i < p->rels.n; i++) {
         if (!p->stores[i])
@@ -55,13 +52,13 @@ static enum code lock_tables(struct planning *p, struct err *err)
         return OK;
     buf_puts(&sql, " IN ACCESS SHARE MODE");
     CLEANUP_RESULT *res = NULL;
-    return pgsource_query(p->conn, p->env, 20000, "locking the tables for the snapshot", buf_cstr(&sql), &res, err);
+    return pgsource_query(p->conn, p->env, 20000, "locking the tables for the snapshot", buf_cstr(&sql), &res,
+                          err);
 }
 
-/* ---- pieces ------------------------------------------------------------------------------------------------------ */
+/* ---- pieces ---------------------------------------------------------------------------------------- */
 
-static void task_add(struct snapshot_plan *plan, int unit, const char *sql)
-{
+static void task_add(struct snapshot_plan *plan, int unit, const char *sql) {
     if (plan->n_tasks == plan->cap_tasks) {
         int cap = plan->cap_tasks ? plan->cap_tasks * 2 : 64;
         struct snapshot_task *tasks = arena_alloc(&plan->arena, sizeof *tasks * (size_t)cap);
@@ -74,9 +71,9 @@ static void task_add(struct snapshot_plan *plan, int unit, const char *sql)
     plan->units[unit].tasks_left++;
 }
 
-/* Pages that come to be after the size was asked hold nothing that this snapshot sees, but the last piece is open. */
-static void plan_rel(struct planning *p, const struct pg_rel *rel, int unit, int64_t pages)
-{
+/* Pages that come to be after the size was asked hold nothing that this snapshot sees, but the last piece is
+ * open. */
+static void plan_rel(struct planning *p, const struct pg_rel *rel, int unit, int64_t pages) {
     const struct pg_rel *filtered = rel->filter ? rel : NULL;
     for (int64_t from = 0; from == 0 || from < pages; from += PAGES_PER_TASK) {
         CLEANUP_BUF sql = {0};
@@ -98,18 +95,23 @@ static void plan_rel(struct planning *p, const struct pg_rel *rel, int unit, int
     }
 }
 
-static enum code plan_tasks(struct planning *p, const struct pg_rel *const *units, struct err *err)
-{
+static enum code plan_tasks(struct planning *p, const struct pg_rel *const *units, struct err *err) {
     CLEANUP_BUF sql = {0};
     for (int i = 0; i < p->rels.n; i++)
         if (p->stores[i])
-            buf_printf(&sql, "%s%u", sql.len ? ", " : "SELECT c.oid, pg_relation_size(c.oid) / current_setting('block_size')::int, "
-                       "c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid) FROM pg_class c WHERE c.oid IN (", p->rels.items[i].oid);
+            buf_printf(&sql, "%s%u",
+                       sql.len
+                           ? ", "
+                           : "SELECT c.oid, pg_relation_size(c.oid) / current_setting('block_size')::int, "
+                             "c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid) FROM pg_class c "
+                             "WHERE c.oid IN (",
+                       p->rels.items[i].oid);
     if (!sql.len)
         return OK;
     buf_puts(&sql, ")");
     CLEANUP_RESULT *res = NULL;
-    enum code code = pgsource_query(p->conn, p->env, 20000, "measuring the tables", buf_cstr(&sql), &res, err);
+    enum code code =
+        pgsource_query(p->conn, p->env, 20000, "measuring the tables", buf_cstr(&sql), &res, err);
     if (code)
         return code;
     for (int i = 0; i < PQntuples(res); i++) {
@@ -118,7 +120,8 @@ static enum code plan_tasks(struct planning *p, const struct pg_rel *const *unit
             continue;
         if (PQgetvalue(res, i, 2)[0] == 't')
             return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE,
-                           "table %s.%s was rewritten or truncated while its snapshot began; beginning again", rel->schema, rel->name);
+                           "table %s.%s was rewritten or truncated while its snapshot began; beginning again",
+                           rel->schema, rel->name);
         int unit = p->unit_of[rel - p->rels.items];
         if (!rel->filter)
             rel->filter = units[unit]->filter; /* published as its root: the root's filter */
@@ -128,11 +131,11 @@ static enum code plan_tasks(struct planning *p, const struct pg_rel *const *unit
     return OK;
 }
 
-/* ---- columns ----------------------------------------------------------------------------------------------------- */
+/* ---- columns --------------------------------------------------------------------------------------- */
 
 /* The names that the publication publishes of a table, as JSON; NULL before PostgreSQL 15. */
-static enum code published_columns(struct planning *p, const struct pg_rel *rel, char **ret, struct err *err)
-{
+static enum code published_columns(struct planning *p, const struct pg_rel *rel, char **ret,
+                                   struct err *err) {
     *ret = NULL;
     if (PQserverVersion(p->conn) < 150000)
         return OK;
@@ -144,22 +147,23 @@ static enum code published_columns(struct planning *p, const struct pg_rel *rel,
     buf_puts(&sql, " AND tablename = ");
     put_literal(&sql, rel->name);
     CLEANUP_RESULT *res = NULL;
-    enum code code = pgsource_query(p->conn, p->env, 10000, "reading the publication's columns", buf_cstr(&sql), &res, err);
+    enum code code = pgsource_query(p->conn, p->env, 10000, "reading the publication's columns",
+                                    buf_cstr(&sql), &res, err);
     if (code == OK && PQntuples(res) == 1 && !PQgetisnull(res, 0, 0))
         *ret = xstrdup(PQgetvalue(res, 0, 0));
     return code;
 }
 
 static enum code plan_unit(struct planning *p, const struct pg_rel *rel, struct snapshot_unit *unit,
-                           struct pgoutput_relation *shape, struct err *err)
-{
+                           struct pgoutput_relation *shape, struct err *err) {
     CLEANUP_FREE char *published = NULL;
     enum code code = published_columns(p, rel, &published, err);
     bool found = false;
     if (code == OK)
         code = catalog_shape(p->catalog, rel->oid, published, &p->plan->arena, shape, &found, err);
     if (code == OK && !found)
-        return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE, "table %s.%s was dropped while its snapshot began", rel->schema, rel->name);
+        return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE, "table %s.%s was dropped while its snapshot began",
+                       rel->schema, rel->name);
     if (code == OK)
         code = catalog_take(p->catalog, shape, &unit->relation, err);
     if (code)
@@ -177,8 +181,8 @@ static enum code plan_unit(struct planning *p, const struct pg_rel *rel, struct 
 }
 
 enum code snapshot_plan_make(PGconn *conn, const struct pg_options *options, const struct source_env *env,
-                             const char *publication, struct catalog *catalog, struct snapshot_plan *ret, struct err *err)
-{
+                             const char *publication, struct catalog *catalog, struct snapshot_plan *ret,
+                             struct err *err) {
     struct planning p = {conn, options, env, publication, catalog, ret, {0}, NULL, NULL};
     enum code code = rels_read(conn, options, env, publication, &ret->arena, &p.rels, err);
     if (code)

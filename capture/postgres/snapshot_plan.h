@@ -1,4 +1,5 @@
-/* What a snapshot reads: the units as the stream will name them, and the pieces of the tables that store their rows. */
+/* What a snapshot reads: the units as the stream will name them, and the pieces of the tables that store
+ * their rows. */
 #pragma once
 
 #include "capture/postgres/decode.h"
@@ -21,8 +22,9 @@ struct snapshot_plan {
     double rows; /* estimate */
 };
 
-/* Plans inside the imported snapshot of `conn`: locks the tables against being rewritten, and refuses (RETRY) if one
- * was rewritten or truncated after the snapshot was exported, for then it would look empty. */
-MUST_CHECK enum code snapshot_plan_make(PGconn *conn, const struct pg_options *options, const struct source_env *env,
-                                        const char *publication, struct catalog *catalog, struct snapshot_plan *ret, struct err *err);
+/* Plans inside the imported snapshot of `conn`: locks the tables against being rewritten, and refuses (RETRY)
+ * if one was rewritten or truncated after the snapshot was exported, for then it would look empty. */
+MUST_CHECK enum code snapshot_plan_make(PGconn *conn, const struct pg_options *options,
+                                        const struct source_env *env, const char *publication,
+                                        struct catalog *catalog, struct snapshot_plan *ret, struct err *err);
 void snapshot_plan_free(struct snapshot_plan *plan);

@@ -7,54 +7,56 @@
 #include "capture/postgres/publication.h"
 #include "capture/source_table.h"
 
-#define FRAMES_PER_STEP  4096
-#define TICK_US          INT64_C(200000)
-#define LAG_US           INT64_C(2000000)
-#define SHUTDOWN_US      INT64_C(1000000)
-#define IDLE_US          INT64_C(10000000)
-#define IDLE_BYTES       (UINT64_C(16) << 20)
-#define URGENT_SPARE_US  INT64_C(100000)
-#define BACKLOG_BYTES    (UINT64_C(16) << 20)
-#define NAP_US           INT64_C(5000)
-#define NAP_DRAINED      (256 << 10)
+#define FRAMES_PER_STEP 4096
+#define TICK_US         INT64_C(200000)
+#define LAG_US          INT64_C(2000000)
+#define SHUTDOWN_US     INT64_C(1000000)
+#define IDLE_US         INT64_C(10000000)
+#define IDLE_BYTES      (UINT64_C(16) << 20)
+#define URGENT_SPARE_US INT64_C(100000)
+#define BACKLOG_BYTES   (UINT64_C(16) << 20)
+#define NAP_US          INT64_C(15000)
 
-static struct pg_source *self(struct source *source)
-{
+static struct pg_source *self(struct source *source) {
     return (struct pg_source *)source;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------------- */
 
-static enum code check_wal_level(struct pg_source *s, struct err *err)
-{
+static enum code check_settings(struct pg_source *s, struct err *err) {
+    static const char sql[] = "SELECT current_setting('wal_level'), (SELECT setting FROM pg_settings WHERE "
+                              "name = 'wal_sender_timeout')";
     CLEANUP_RESULT *res = NULL;
-    enum code code = pgsource_query(s->sql, &s->env, 10000, "reading the source's settings", "SHOW wal_level", &res, err);
-    if (code == OK && strcmp(PQgetvalue(res, 0, 0), "logical") != 0)
-        return err_set(err, FATAL, ERR_SOURCE_SETTING,
-                       "the source has wal_level = %s; run ALTER SYSTEM SET wal_level = logical and restart the server",
-                       PQgetvalue(res, 0, 0));
+    enum code code = pgsource_query(s->sql, &s->env, 10000, "reading the source's settings", sql, &res, err);
+    if (code)
+        return code;
+    s->sender_timeout_ms = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
+    if (strcmp(PQgetvalue(res, 0, 0), "logical") != 0)
+        return err_set(
+            err, FATAL, ERR_SOURCE_SETTING,
+            "the source has wal_level = %s; run ALTER SYSTEM SET wal_level = logical and restart the server",
+            PQgetvalue(res, 0, 0));
     return code;
 }
 
-static enum code connect_both(struct pg_source *s, struct err *err)
-{
+static enum code connect_both(struct pg_source *s, struct err *err) {
     enum code code = pgsource_connect(s->options, &s->env, PG_SESSION_SQL, 10000, &s->sql, err);
     if (code == OK)
-        code = check_wal_level(s, err);
+        code = check_settings(s, err);
     if (code)
         return code;
     code = pgsource_connect(s->options, &s->env, PG_SESSION_REPLICATION, 10000, &s->replication, err);
     if (code == FATAL && err && err->id == ERR_SOURCE_REFUSED) {
         CLEANUP_FREE char *why = xstrdup(err->text);
-        return err_set(err, FATAL, ERR_SOURCE_REFUSED, "%s; the role needs the right to replicate: ALTER ROLE \"%s\" REPLICATION",
-                       why, PQuser(s->sql));
+        return err_set(err, FATAL, ERR_SOURCE_REFUSED,
+                       "%s; the role needs the right to replicate: ALTER ROLE \"%s\" REPLICATION", why,
+                       PQuser(s->sql));
     }
     return code;
 }
 
 /* Tables and publication as they must be before a slot is made or read. */
-static enum code prepare_tables(struct pg_source *s, bool streaming, struct err *err)
-{
+static enum code prepare_tables(struct pg_source *s, bool streaming, struct err *err) {
     struct arena arena = {0};
     struct pg_rels rels;
     struct pg_publication p;
@@ -67,14 +69,17 @@ static enum code prepare_tables(struct pg_source *s, bool streaming, struct err 
     if (code == OK)
         code = publication_read(s->sql, &s->env, s->publication, &p, err);
     if (code == OK && streaming && !p.found)
-        code = err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
-                       "publication %s was dropped, and the server could not read the changes after our position " LSN_FMT
-                       " even if it were made again; take a new snapshot: millrace capture --config FILE --resnapshot",
-                       s->publication, LSN_ARGS(s->taken));
+        code = err_set(
+            err, FATAL, ERR_NEEDS_RESNAPSHOT,
+            "publication %s was dropped, and the server could not read the changes after our "
+            "position " LSN_FMT
+            " even if it were made again; take a new snapshot: millrace capture --config FILE --resnapshot",
+            s->publication, LSN_ARGS(s->taken));
     if (code == OK)
         code = publication_ensure(s->sql, s->options, &s->env, s->publication, &rels, &added, err);
     if (code == OK && added && streaming)
-        log_warn("capture", "rows that the added tables already hold are not in the replica; run with --resnapshot to bring them");
+        log_warn("capture", "rows that the added tables already hold are not in the replica; run with "
+                            "--resnapshot to bring them");
     CLEANUP_TROUBLE unlogged = {0};
     rels_unlogged(s->options, &rels, &unlogged);
     if (code == OK && unlogged.n)
@@ -83,38 +88,39 @@ static enum code prepare_tables(struct pg_source *s, bool streaming, struct err 
     return code;
 }
 
-static enum code start_stream(struct pg_source *s, uint64_t from, uint64_t confirmed, struct err *err)
-{
+static enum code start_stream(struct pg_source *s, uint64_t from, uint64_t confirmed, struct err *err) {
     PGconn *conn = s->replication;
     s->replication = NULL;
     catalog_use(s->catalog, s->sql);
-    enum code code = stream_start(&s->stream, conn, &s->env, s->slot, s->publication, from, confirmed, err);
+    enum code code = stream_start(&s->stream, conn, &s->env, s->slot, s->publication, from, confirmed,
+                                  s->sender_timeout_ms, err);
     if (code)
         return code;
     s->taken = s->committed = from;
     s->idle_us = clock_mono(s->env.clock);
-    log_info("capture", "streaming", F_STR("slot", s->slot), F_STR("publication", s->publication), F_LSN("from", from));
+    log_info("capture", "streaming", F_STR("slot", s->slot), F_STR("publication", s->publication),
+             F_LSN("from", from));
     return OK;
 }
 
-static enum code drop_slot(struct pg_source *s, struct err *err)
-{
+static enum code drop_slot(struct pg_source *s, struct err *err) {
     CLEANUP_BUF sql = {0};
     buf_puts(&sql, "SELECT pg_drop_replication_slot(");
     put_literal(&sql, s->slot);
     buf_puts(&sql, ")");
     CLEANUP_RESULT *res = NULL;
-    enum code code = pgsource_query(s->sql, &s->env, 10000, "dropping the lost slot", buf_cstr(&sql), &res, err);
+    enum code code =
+        pgsource_query(s->sql, &s->env, 10000, "dropping the lost slot", buf_cstr(&sql), &res, err);
     if (code == OK)
         log_info("capture", "lost slot dropped", F_STR("slot", s->slot));
     return code;
 }
 
-static enum code open_snapshot(struct pg_source *s, struct pg_slot *slot, bool resnapshot, struct err *err)
-{
+static enum code open_snapshot(struct pg_source *s, struct pg_slot *slot, bool resnapshot, struct err *err) {
     if (slot->found) {
         enum code code = slot_check(slot, s->server.database, err);
-        bool lost = code == FATAL && (slot->invalid[0] || strcmp(slot->wal_status, "lost") == 0) && slot->logical;
+        bool lost =
+            code == FATAL && (slot->invalid[0] || strcmp(slot->wal_status, "lost") == 0) && slot->logical;
         if (code && !(lost && resnapshot))
             return code;
         if (code) {
@@ -125,17 +131,19 @@ static enum code open_snapshot(struct pg_source *s, struct pg_slot *slot, bool r
         }
     }
     if (!slot->found && !s->options->create)
-        return err_set(err, FATAL, ERR_SOURCE_SETTING,
-                       "replication slot %s does not exist; make it: SELECT pg_create_logical_replication_slot('%s', "
-                       "'pgoutput'), or set create: true", s->slot, s->slot);
+        return err_set(
+            err, FATAL, ERR_SOURCE_SETTING,
+            "replication slot %s does not exist; make it: SELECT pg_create_logical_replication_slot('%s', "
+            "'pgoutput'), or set create: true",
+            s->slot, s->slot);
     s->temporary = slot->found;
     s->confirmed_start = slot->confirmed;
     struct snapshot_want want = {s->options, &s->env, s->slot, s->publication, s->temporary, s->generation};
     return snapshot_open(&want, s->replication, &s->decoder, &s->snapshot, err);
 }
 
-static enum code open_stream(struct pg_source *s, const struct pg_slot *slot, const struct pg_state *state, struct err *err)
-{
+static enum code open_stream(struct pg_source *s, const struct pg_slot *slot, const struct pg_state *state,
+                             struct err *err) {
     enum code code = identity_check(&s->server, slot, state, err);
     if (code == OK)
         code = identity_check_timeline(s->replication, &s->env, &s->server, state, err);
@@ -146,8 +154,7 @@ static enum code open_stream(struct pg_source *s, const struct pg_slot *slot, co
     return start_stream(s, state->flushed, state->flushed, err);
 }
 
-static enum code open_at(struct pg_source *s, const struct source_resume *resume, struct err *err)
-{
+static enum code open_at(struct pg_source *s, const struct source_resume *resume, struct err *err) {
     struct pg_state state = {0};
     struct pg_slot slot;
     enum code code = server_read(s->replication, &s->env, true, 10000, &s->server, err);
@@ -156,7 +163,8 @@ static enum code open_at(struct pg_source *s, const struct source_resume *resume
     if (code)
         return code;
     if (resume->found && !resume->resnapshot && !state.found)
-        return err_set(err, FATAL, ERR_JOURNAL_CORRUPT, "the journal holds a position of this source without its state");
+        return err_set(err, FATAL, ERR_JOURNAL_CORRUPT,
+                       "the journal holds a position of this source without its state");
     bool streaming = state.found && strcmp(state.phase, "stream") == 0;
     s->generation = resume->found ? resume->position.generation + !streaming : 1;
     s->taken = state.flushed;
@@ -168,7 +176,8 @@ static enum code open_at(struct pg_source *s, const struct source_resume *resume
     if (code)
         return code;
     if (slot.active)
-        return err_set(err, RETRY, ERR_SLOT_ACTIVE, "replication slot %s is in use by the server's process %d", s->slot, slot.pid);
+        return err_set(err, RETRY, ERR_SLOT_ACTIVE,
+                       "replication slot %s is in use by the server's process %d", s->slot, slot.pid);
     if (streaming) { /* what is lost is said before what is wrong with tables */
         code = identity_check(&s->server, &slot, &state, err);
         if (code)
@@ -180,8 +189,7 @@ static enum code open_at(struct pg_source *s, const struct source_resume *resume
     return streaming ? open_stream(s, &slot, &state, err) : open_snapshot(s, &slot, resume->resnapshot, err);
 }
 
-static void source_close(struct source *source)
-{
+static void source_close(struct source *source) {
     struct pg_source *s = self(source);
     if (!s)
         return;
@@ -195,9 +203,8 @@ static void source_close(struct source *source)
     free(s);
 }
 
-static enum code source_open(const void *options, const struct source_env *env, const struct source_resume *resume,
-                             struct source **ret, struct err *err)
-{
+static enum code source_open(const void *options, const struct source_env *env,
+                             const struct source_resume *resume, struct source **ret, struct err *err) {
     struct pg_source *s = xcalloc(1, sizeof *s);
     s->source.ops = &postgres_source;
     s->options = options;
@@ -218,10 +225,9 @@ static enum code source_open(const void *options, const struct source_env *env, 
     return OK;
 }
 
-/* ---- the SQL session on the side --------------------------------------------------------------------------------- */
+/* ---- the SQL session on the side ------------------------------------------------------------------- */
 
-enum code source_settle_sql(struct pg_source *s, struct err *err)
-{
+enum code source_settle_sql(struct pg_source *s, struct err *err) {
     if (!s->lag_asked)
         return OK;
     s->lag_asked = false;
@@ -232,33 +238,33 @@ enum code source_settle_sql(struct pg_source *s, struct err *err)
     return code;
 }
 
-/* Asks for the log's end now and then. A server that shuts down ends this session first: from then on it has to wait for
- * our replication session, which we therefore close soon, whatever is still to come. */
-static enum code tick(struct pg_source *s, int64_t now, struct err *err)
-{
+/* Asks for the log's end now and then. A server that shuts down ends this session first: from then on it has
+ * to wait for our replication session, which we therefore close soon, whatever is still to come. */
+static enum code tick(struct pg_source *s, int64_t now, struct err *err) {
     s->frames = 0;
     if (PQconsumeInput(s->sql) == 0 || PQstatus(s->sql) == CONNECTION_BAD) {
         if (!s->sql_lost_us)
             s->sql_lost_us = now;
         if (now - s->sql_lost_us >= SHUTDOWN_US)
-            return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE, "the server ended our session: it is shutting down");
+            return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE,
+                           "the server ended our session: it is shutting down");
         return OK;
     }
     if (s->lag_asked && !PQisBusy(s->sql))
         return source_settle_sql(s, err);
     if (!s->lag_asked && now >= s->lag_due_us) {
         s->lag_due_us = now + LAG_US;
-        s->lag_asked = PQsendQuery(s->sql, "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE "
-                                           "pg_current_wal_flush_lsn() END");
+        s->lag_asked =
+            PQsendQuery(s->sql, "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE "
+                                "pg_current_wal_flush_lsn() END");
     }
     return OK;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------------- */
 
 /* All before the keepalive's WAL end was handed over: worth telling when a server waits, or now and then. */
-static bool idle_due(struct pg_source *s, struct source_item *ret)
-{
+static bool idle_due(struct pg_source *s, struct source_item *ret) {
     uint64_t end = s->stream.keepalive;
     if (end <= s->stream.confirmed) {
         s->stream.wanted = false; /* answered, and there is no more to say */
@@ -268,18 +274,19 @@ static bool idle_due(struct pg_source *s, struct source_item *ret)
         return false;
     int64_t since = clock_mono(s->env.clock) - s->idle_us;
     bool urgent = s->stream.wanted && (end > s->idle_end || since >= URGENT_SPARE_US);
-    if (!urgent && since < IDLE_US && (end - s->stream.confirmed < IDLE_BYTES || end - s->idle_end < IDLE_BYTES))
+    if (!urgent && since < IDLE_US &&
+        (end - s->stream.confirmed < IDLE_BYTES || end - s->idle_end < IDLE_BYTES))
         return false;
     s->idle_us += since;
     s->idle_end = s->taken = end;
     s->stream.wanted = false;
-    *ret = (struct source_item){.type = ITEM_IDLE, .position = s->last, .commit_us = clock_wall(s->env.clock), .urgent = urgent};
+    *ret = (struct source_item){
+        .type = ITEM_IDLE, .position = s->last, .commit_us = clock_wall(s->env.clock), .urgent = urgent};
     return true;
 }
 
 /* OK with *ret_item: an item. OK without: the frame made none. AGAIN: no frame. */
-static enum code next_frame(struct pg_source *s, struct source_item *ret, bool *ret_item, struct err *err)
-{
+static enum code next_frame(struct pg_source *s, struct source_item *ret, bool *ret_item, struct err *err) {
     struct slice bytes;
     uint64_t lsn;
     enum code code = stream_read(&s->stream, &bytes, &lsn, err);
@@ -287,25 +294,22 @@ static enum code next_frame(struct pg_source *s, struct source_item *ret, bool *
         return code;
     const char *why = pgoutput_parse(bytes, s->frame);
     if (why)
-        return err_set(err, FATAL, ERR_SOURCE_PROTOCOL, "at " LSN_FMT " the server sent a frame we cannot read: %s", LSN_ARGS(lsn), why);
+        return err_set(err, FATAL, ERR_SOURCE_PROTOCOL,
+                       "at " LSN_FMT " the server sent a frame we cannot read: %s", LSN_ARGS(lsn), why);
     code = source_frame(s, lsn, ret, err);
     *ret_item = code == OK;
     return code == AGAIN ? OK : code;
 }
 
-static uint64_t lag_of(const struct pg_source *s)
-{
+static uint64_t lag_of(const struct pg_source *s) {
     uint64_t end = s->wal_end > s->stream.keepalive ? s->wal_end : s->stream.keepalive;
     uint64_t at = s->stream.conn ? s->stream.received : s->taken;
     return end > at ? end - at : 0;
 }
 
 /* The socket is empty. With much still to come, waking rarely and reading much makes the server faster. */
-static enum code nothing_there(struct pg_source *s, struct source_item *ret, struct err *err)
-{
+static enum code nothing_there(struct pg_source *s, struct source_item *ret, struct err *err) {
     int64_t now = clock_mono(s->env.clock);
-    bool busy = s->stream.drained >= NAP_DRAINED;
-    s->stream.drained = 0;
     enum code code = tick(s, now, err);
     if (code == OK)
         code = stream_service(&s->stream, err);
@@ -313,12 +317,11 @@ static enum code nothing_there(struct pg_source *s, struct source_item *ret, str
         return code;
     if (idle_due(s, ret))
         return OK;
-    s->nap_until_us = busy && lag_of(s) > BACKLOG_BYTES ? now + NAP_US : 0;
+    s->nap_until_us = lag_of(s) > BACKLOG_BYTES ? now + NAP_US : 0;
     return AGAIN;
 }
 
-static enum code stream_next(struct pg_source *s, struct source_item *ret, struct err *err)
-{
+static enum code stream_next(struct pg_source *s, struct source_item *ret, struct err *err) {
     arena_reset(&s->decoder.scratch);
     enum code code = source_pending(s, ret, err);
     if (code != AGAIN)
@@ -344,16 +347,14 @@ static enum code stream_next(struct pg_source *s, struct source_item *ret, struc
 }
 
 /* The snapshot's last item is out: the stream begins where its view was taken. */
-static enum code leave_snapshot(struct pg_source *s, struct err *err)
-{
+static enum code leave_snapshot(struct pg_source *s, struct err *err) {
     uint64_t from = snapshot_lsn(s->snapshot);
     snapshot_close(s->snapshot);
     s->snapshot = NULL;
     return start_stream(s, from, s->temporary ? s->confirmed_start : from, err);
 }
 
-static enum code source_next(struct source *source, struct source_item *ret, struct err *err)
-{
+static enum code source_next(struct source *source, struct source_item *ret, struct err *err) {
     struct pg_source *s = self(source);
     if (!s->snapshot)
         return stream_next(s, ret, err);
@@ -370,16 +371,14 @@ static enum code source_next(struct source *source, struct source_item *ret, str
     return code;
 }
 
-/* ---- waiting, marking, confirming -------------------------------------------------------------------------------- */
+/* ---- waiting, marking, confirming ------------------------------------------------------------------ */
 
-static void lower(int64_t *deadline_us, int64_t us)
-{
+static void lower(int64_t *deadline_us, int64_t us) {
     if (us < *deadline_us)
         *deadline_us = us;
 }
 
-static int source_fds(struct source *source, struct pollfd *fds, int n, int64_t *deadline_us)
-{
+static int source_fds(struct source *source, struct pollfd *fds, int n, int64_t *deadline_us) {
     struct pg_source *s = self(source);
     if (s->snapshot)
         return snapshot_fds(s->snapshot, fds, n, deadline_us);
@@ -396,14 +395,14 @@ static int source_fds(struct source *source, struct pollfd *fds, int n, int64_t 
     lower(deadline_us, now + (s->sql_lost_us || s->lag_asked ? TICK_US : LAG_US));
     int used = 0;
     if (used < n)
-        fds[used++] = (struct pollfd){.fd = PQsocket(s->stream.conn), .events = (short)(POLLIN | (s->stream.unflushed ? POLLOUT : 0))};
+        fds[used++] = (struct pollfd){.fd = PQsocket(s->stream.conn),
+                                      .events = (short)(POLLIN | (s->stream.unflushed ? POLLOUT : 0))};
     if (used < n && !s->sql_lost_us && PQstatus(s->sql) == CONNECTION_OK)
         fds[used++] = (struct pollfd){.fd = PQsocket(s->sql), .events = POLLIN};
     return used;
 }
 
-static enum code source_service(struct source *source, struct err *err)
-{
+static enum code source_service(struct source *source, struct err *err) {
     struct pg_source *s = self(source);
     if (!s->stream.conn)
         return OK;
@@ -411,15 +410,13 @@ static enum code source_service(struct source *source, struct err *err)
     return code ? code : stream_service(&s->stream, err);
 }
 
-static uint64_t source_mark(struct source *source, struct buf *ret_state)
-{
+static uint64_t source_mark(struct source *source, struct buf *ret_state) {
     struct pg_source *s = self(source);
     state_put(ret_state, &s->server, s->slot, s->began_streaming ? "stream" : "snapshot", s->taken);
     return s->began_streaming ? s->taken : 0;
 }
 
-static enum code source_confirm(struct source *source, uint64_t mark, struct err *err)
-{
+static enum code source_confirm(struct source *source, uint64_t mark, struct err *err) {
     struct pg_source *s = self(source);
     if (!s->stream.conn) {
         if (mark > s->confirmed_start)
@@ -429,14 +426,12 @@ static enum code source_confirm(struct source *source, uint64_t mark, struct err
     return stream_confirm(&s->stream, mark, mark >= s->committed, err);
 }
 
-static struct source_progress source_progress(struct source *source)
-{
+static struct source_progress source_progress(struct source *source) {
     struct pg_source *s = self(source);
     return s->snapshot ? snapshot_progress(s->snapshot) : (struct source_progress){0};
 }
 
-static uint64_t source_lag_bytes(struct source *source)
-{
+static uint64_t source_lag_bytes(struct source *source) {
     return lag_of(self(source));
 }
 

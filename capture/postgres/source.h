@@ -2,7 +2,8 @@
  *
  *      confirmed            committed (end of the last transaction handed over)      walEnd of a keepalive
  *   -------|-----------------------------|---------------------------------------------------|-----> LSNs
- *          what the server may forget    taken: what a mark made now would make durable, if nothing is in flight = walEnd
+ *          what the server may forget    taken: what a mark made now would make durable, if nothing is in
+ * flight = walEnd
  */
 #pragma once
 
@@ -20,22 +21,23 @@ struct pg_source {
     struct source_env env;
     char slot[PG_NAME_MAX], publication[PG_NAME_MAX];
     struct pg_server server;
-    PGconn *sql;         /* catalog and lag; also tells first when the server shuts down */
-    PGconn *replication; /* until the stream takes it */
+    int64_t sender_timeout_ms; /* the server's wal_sender_timeout; 0 = none */
+    PGconn *sql;               /* catalog and lag; also tells first when the server shuts down */
+    PGconn *replication;       /* until the stream takes it */
     struct catalog *catalog;
     struct pgdecoder decoder;
     struct snapshot *snapshot; /* NULL once it is over */
     bool temporary;            /* the snapshot's view comes from a temporary slot */
     struct wal_stream stream;  /* .conn is NULL before it began */
 
-    struct position resumed;   /* changes at or before it are dropped */
+    struct position resumed; /* changes at or before it are dropped */
     bool resumed_boundary;
-    struct position last;      /* newest position handed over */
+    struct position last; /* newest position handed over */
     uint64_t generation;
-    uint64_t taken;            /* end LSN of the last complete transaction, or WAL end, that was handed over */
-    uint64_t committed;        /* the same without idle marks */
-    uint64_t confirmed_start;  /* what the slot had when we came */
-    bool began_streaming;      /* state's phase */
+    uint64_t taken;           /* end LSN of the last complete transaction, or WAL end, that was handed over */
+    uint64_t committed;       /* the same without idle marks */
+    uint64_t confirmed_start; /* what the slot had when we came */
+    bool began_streaming;     /* state's phase */
 
     bool in_tx, tx_handed;
     uint64_t tx_lsn, tx_xid, ordinal;
@@ -47,14 +49,14 @@ struct pg_source {
     uint64_t pending_lsn;
     uint32_t pending_at;
 
-    int64_t idle_us;           /* when the last idle item went out */
-    uint64_t idle_end;         /* and how far it told */
-    bool more;                 /* the last step ended before the socket was empty */
-    unsigned frames;           /* since the clock was last looked at */
+    int64_t idle_us;   /* when the last idle item went out */
+    uint64_t idle_end; /* and how far it told */
+    bool more;         /* the last step ended before the socket was empty */
+    unsigned frames;   /* since the clock was last looked at */
     bool lag_asked;
     int64_t lag_due_us, sql_lost_us;
-    uint64_t wal_end;          /* the server's log, as last asked */
-    int64_t nap_until_us;      /* deep backlog: let the socket fill before reading on */
+    uint64_t wal_end;     /* the server's log, as last asked */
+    int64_t nap_until_us; /* deep backlog: let the socket fill before reading on */
 };
 
 /* dispatch.c: one frame becomes an item (OK), or nothing (AGAIN). */

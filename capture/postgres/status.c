@@ -2,24 +2,21 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#include "capture/postgres/identity.h"
 #include "base/log.h"
+#include "capture/postgres/identity.h"
 #include "capture/postgres/source.h"
 
-static void set_lsn(json_t *to, const char *name, uint64_t lsn)
-{
+static void set_lsn(json_t *to, const char *name, uint64_t lsn) {
     char text[32];
     snprintf(text, sizeof text, LSN_FMT, LSN_ARGS(lsn));
     json_object_set_new(to, name, json_string(text));
 }
 
-static void set_distance(json_t *to, const char *name, uint64_t from, uint64_t end)
-{
+static void set_distance(json_t *to, const char *name, uint64_t from, uint64_t end) {
     json_object_set_new(to, name, json_integer(end > from ? (json_int_t)(end - from) : 0));
 }
 
-static enum code dump(json_t *root, struct buf *json)
-{
+static enum code dump(json_t *root, struct buf *json) {
     char *text = json_dumps(root, JSON_COMPACT);
     buf_puts(json, text ? text : "{}");
     free(text);
@@ -28,8 +25,8 @@ static enum code dump(json_t *root, struct buf *json)
 }
 
 /* The name of the state, and why where that is not plain. */
-static const char *state_of(const struct pg_server *server, const struct pg_slot *slot, const struct pg_state *state, struct err *why)
-{
+static const char *state_of(const struct pg_server *server, const struct pg_slot *slot,
+                            const struct pg_state *state, struct err *why) {
     bool streaming = state->found && strcmp(state->phase, "stream") == 0;
     why->text[0] = 0;
     if (streaming && identity_check(server, slot, state, why) != OK)
@@ -41,8 +38,7 @@ static const char *state_of(const struct pg_server *server, const struct pg_slot
     return slot->active ? "streaming" : "stopped";
 }
 
-static void put_slot(json_t *root, const struct pg_slot *slot, const struct pg_server *server)
-{
+static void put_slot(json_t *root, const struct pg_slot *slot, const struct pg_server *server) {
     json_object_set_new(root, "slot", json_string(slot->name));
     json_object_set_new(root, "slot_found", json_boolean(slot->found));
     set_lsn(root, "wal", server->wal);
@@ -53,13 +49,14 @@ static void put_slot(json_t *root, const struct pg_slot *slot, const struct pg_s
     set_distance(root, "lag_bytes", slot->confirmed, server->wal);
     set_distance(root, "slot_bytes_behind", slot->restart, server->wal);
     json_object_set_new(root, "wal_status", json_string(slot->wal_status));
-    json_object_set_new(root, "safe_wal_bytes", slot->safe_wal_bytes < 0 ? json_null() : json_integer(slot->safe_wal_bytes));
+    json_object_set_new(root, "safe_wal_bytes",
+                        slot->safe_wal_bytes < 0 ? json_null() : json_integer(slot->safe_wal_bytes));
     json_object_set_new(root, "active_pid", slot->active ? json_integer(slot->pid) : json_null());
 }
 
-enum code pgsource_status(const void *options, const struct source_env *env, const struct source_resume *resume,
-                          int64_t wait_ms, struct buf *json, struct err *err)
-{
+enum code pgsource_status(const void *options, const struct source_env *env,
+                          const struct source_resume *resume, int64_t wait_ms, struct buf *json,
+                          struct err *err) {
     const struct pg_options *o = options;
     struct pg_server server = {0};
     struct pg_slot slot = {0};

@@ -4,14 +4,15 @@
 
 #include "base/log.h"
 
-#define STATUS_US        INT64_C(5000000) /* at least this often */
-#define STATUS_SPARE_US  INT64_C(100000)  /* under load at most this often */
-#define REPLY_SPARE_US   INT64_C(10000)   /* to the same question at most this often */
-#define SHUTDOWN_US      INT64_C(1000000) /* how long a server that shuts down may wait for us */
-#define ASK_GAP_US       INT64_C(200000)
-#define US_1970_TO_2000  INT64_C(946684800000000)
+#define STATUS_US_MAX   INT64_C(5000000) /* at least this often */
+#define STATUS_SPARE_US INT64_C(100000)  /* under load at most this often */
+#define REPLY_SPARE_US  INT64_C(10000)   /* to the same question at most this often */
+#define SHUTDOWN_US     INT64_C(1000000) /* how long a server that shuts down may wait for us */
+#define ASK_GAP_US      INT64_C(200000)
+#define US_1970_TO_2000 INT64_C(946684800000000)
 
-static void put_name(struct buf *sql, const char *name) /* an identifier inside a literal, as the walsender reads it */
+static void put_name(struct buf *sql,
+                     const char *name) /* an identifier inside a literal, as the walsender reads it */
 {
     buf_puts(sql, "'\"");
     for (const char *p = name; *p; p++) {
@@ -23,11 +24,16 @@ static void put_name(struct buf *sql, const char *name) /* an identifier inside 
 }
 
 enum code stream_start(struct wal_stream *s, PGconn *conn, const struct source_env *env, const char *slot,
-                       const char *publication, uint64_t from, uint64_t confirmed, struct err *err)
-{
-    *s = (struct wal_stream){.conn = conn, .env = env, .confirmed = confirmed, .received = from};
+                       const char *publication, uint64_t from, uint64_t confirmed, int64_t sender_timeout_ms,
+                       struct err *err) {
+    *s = (struct wal_stream){
+        .conn = conn, .env = env, .confirmed = confirmed, .received = from, .status_us = STATUS_US_MAX};
+    if (sender_timeout_ms > 0 && sender_timeout_ms * 1000 / 3 < s->status_us)
+        s->status_us = sender_timeout_ms * 1000 / 3;
     CLEANUP_BUF sql = {0};
-    buf_printf(&sql, "START_REPLICATION SLOT \"%s\" LOGICAL " LSN_FMT " (proto_version '1', publication_names ", slot, LSN_ARGS(from));
+    buf_printf(&sql,
+               "START_REPLICATION SLOT \"%s\" LOGICAL " LSN_FMT " (proto_version '1', publication_names ",
+               slot, LSN_ARGS(from));
     put_name(&sql, publication);
     buf_puts(&sql, ")");
     static const char doing[] = "starting the stream";
@@ -46,23 +52,21 @@ enum code stream_start(struct wal_stream *s, PGconn *conn, const struct source_e
     if (PQresultStatus(res) != PGRES_COPY_BOTH)
         return pgsource_stream_error(conn, res, err, doing);
     PQsetnonblocking(conn, 1);
-    s->reported_us = clock_mono(env->clock) - STATUS_US;
+    s->reported_us = clock_mono(env->clock) - s->status_us;
     s->due_us = s->reported_us;
     return OK;
 }
 
-void stream_close(struct wal_stream *s)
-{
+void stream_close(struct wal_stream *s) {
     PQfreemem(s->row);
     PQfinish(s->conn);
     s->row = NULL;
     s->conn = NULL;
 }
 
-/* ---- feedback ---------------------------------------------------------------------------------------------------- */
+/* ---- feedback -------------------------------------------------------------------------------------- */
 
-static enum code flush(struct wal_stream *s, struct err *err)
-{
+static enum code flush(struct wal_stream *s, struct err *err) {
     int left = PQflush(s->conn);
     if (left < 0)
         return pgsource_error(s->conn, NULL, err, "telling the source our position");
@@ -70,19 +74,18 @@ static enum code flush(struct wal_stream *s, struct err *err)
     return OK;
 }
 
-static char *put_u64(char *p, uint64_t v)
-{
+static char *put_u64(char *p, uint64_t v) {
     v = htobe64(v);
     memcpy(p, &v, 8);
     return p + 8;
 }
 
-static enum code report(struct wal_stream *s, struct err *err)
-{
+static enum code report(struct wal_stream *s, struct err *err) {
     char message[1 + 4 * 8 + 1], *p = message;
-    if (s->confirmed == 0) { /* zero would make us no standby at all: better silent until there is something to say */
+    if (s->confirmed ==
+        0) { /* zero would make us no standby at all: better silent until there is something to say */
         s->reported_us = clock_mono(s->env->clock);
-        s->due_us = s->reported_us + STATUS_US;
+        s->due_us = s->reported_us + s->status_us;
         return OK;
     }
     *p++ = 'r';
@@ -97,13 +100,12 @@ static enum code report(struct wal_stream *s, struct err *err)
     if (sent > 0) {
         s->reported = s->confirmed;
         s->reported_us = clock_mono(s->env->clock);
-        s->due_us = s->reported_us + STATUS_US;
+        s->due_us = s->reported_us + s->status_us;
     }
     return flush(s, err);
 }
 
-enum code stream_confirm(struct wal_stream *s, uint64_t lsn, bool urgent, struct err *err)
-{
+enum code stream_confirm(struct wal_stream *s, uint64_t lsn, bool urgent, struct err *err) {
     if (lsn > s->confirmed)
         s->confirmed = lsn;
     if (s->confirmed == s->reported)
@@ -116,16 +118,15 @@ enum code stream_confirm(struct wal_stream *s, uint64_t lsn, bool urgent, struct
     return OK;
 }
 
-enum code stream_service(struct wal_stream *s, struct err *err)
-{
+enum code stream_service(struct wal_stream *s, struct err *err) {
     if (clock_mono(s->env->clock) >= s->due_us)
         return report(s, err);
     return s->unflushed ? flush(s, err) : OK;
 }
 
-/* A server that shuts down asks again and again until we confirm its last byte; if we cannot, we must not hold it up. */
-static enum code answer(struct wal_stream *s, struct err *err)
-{
+/* A server that shuts down asks again and again until we confirm its last byte; if we cannot, we must not
+ * hold it up. */
+static enum code answer(struct wal_stream *s, struct err *err) {
     int64_t now = clock_mono(s->env->clock);
     s->wanted = true;
     bool again = s->confirmed == s->asks_confirmed && now - s->asked_us < ASK_GAP_US;
@@ -138,25 +139,24 @@ static enum code answer(struct wal_stream *s, struct err *err)
     s->asks++;
     if (s->asks >= 10 && now - s->asks_since_us >= SHUTDOWN_US && s->keepalive > s->confirmed)
         return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE,
-                       "the server is shutting down and waits for a confirmation that we cannot give yet; letting it go");
+                       "the server is shutting down and waits for a confirmation that we cannot give yet; "
+                       "letting it go");
     if (s->confirmed != s->reported || now - s->reported_us >= REPLY_SPARE_US)
         return report(s, err);
     s->due_us = s->reported_us + REPLY_SPARE_US;
     return OK;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------------- */
 
-static uint64_t get_u64(const char *p)
-{
+static uint64_t get_u64(const char *p) {
     uint64_t v;
     memcpy(&v, p, 8);
     return be64toh(v);
 }
 
 /* One message of the copy stream, or AGAIN. */
-static enum code read_message(struct wal_stream *s, int *ret_len, struct err *err)
-{
+static enum code read_message(struct wal_stream *s, int *ret_len, struct err *err) {
     static const char doing[] = "reading the stream";
     PQfreemem(s->row);
     s->row = NULL;
@@ -170,7 +170,6 @@ static enum code read_message(struct wal_stream *s, int *ret_len, struct err *er
         return AGAIN;
     if (len > 0) {
         *ret_len = len;
-        s->drained += (size_t)len;
         return OK;
     }
     if (len == -2)
@@ -181,8 +180,7 @@ static enum code read_message(struct wal_stream *s, int *ret_len, struct err *er
     return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE, "the server ended the stream: it is shutting down");
 }
 
-enum code stream_read(struct wal_stream *s, struct slice *ret, uint64_t *ret_lsn, struct err *err)
-{
+enum code stream_read(struct wal_stream *s, struct slice *ret, uint64_t *ret_lsn, struct err *err) {
     for (;;) {
         int len = 0;
         enum code code = read_message(s, &len, err);
@@ -196,7 +194,8 @@ enum code stream_read(struct wal_stream *s, struct slice *ret, uint64_t *ret_lsn
             return OK;
         }
         if (s->row[0] != 'k' || len < 18)
-            return err_set(err, FATAL, ERR_SOURCE_PROTOCOL, "the server sent a replication message that is neither data nor keepalive");
+            return err_set(err, FATAL, ERR_SOURCE_PROTOCOL,
+                           "the server sent a replication message that is neither data nor keepalive");
         s->keepalive = get_u64(s->row + 1);
         if (s->keepalive > s->received)
             s->received = s->keepalive;

@@ -8,25 +8,29 @@
 struct wal_stream {
     PGconn *conn; /* owned from stream_start on; NULL before */
     const struct source_env *env;
-    char *row;               /* the message in hand, libpq's; the payload borrows from it */
-    uint64_t confirmed;      /* what we report */
-    uint64_t received;       /* newest LSN seen */
-    uint64_t keepalive;      /* newest WAL end a keepalive told: all before it was sent to us */
-    bool wanted;             /* the server asked for a reply since that was last cleared */
-    uint64_t reported;       /* confirmed, as last reported */
+    char *row;                   /* the message in hand, libpq's; the payload borrows from it */
+    uint64_t confirmed;          /* what we report */
+    uint64_t received;           /* newest LSN seen */
+    uint64_t keepalive;          /* newest WAL end a keepalive told: all before it was sent to us */
+    bool wanted;                 /* the server asked for a reply since that was last cleared */
+    uint64_t reported;           /* confirmed, as last reported */
     int64_t reported_us, due_us; /* when; when next at the latest */
-    bool unflushed;          /* bytes of ours wait for the socket */
-    size_t drained;          /* bytes since the last AGAIN */
-    int asks;                /* replies demanded in close succession without progress */
+    int64_t status_us;           /* longest silence of ours */
+    bool unflushed;              /* bytes of ours wait for the socket */
+    int asks;                    /* replies demanded in close succession without progress */
     int64_t asks_since_us, asked_us;
     uint64_t asks_confirmed;
 };
 
-/* START_REPLICATION at `from`. Takes the connection over, also on error. As pgsource_stream_error. */
-MUST_CHECK enum code stream_start(struct wal_stream *stream, PGconn *conn, const struct source_env *env, const char *slot,
-                                  const char *publication, uint64_t from, uint64_t confirmed, struct err *err);
-/* The next frame of pgoutput, borrowed until the next call, and its LSN. Never blocks. AGAIN: nothing there. */
-MUST_CHECK enum code stream_read(struct wal_stream *stream, struct slice *ret, uint64_t *ret_lsn, struct err *err);
+/* START_REPLICATION at `from`. @param sender_timeout_ms of the server; we speak three times as often, and at
+ * least every 5 s. Takes the connection over, also on error. As pgsource_stream_error. */
+MUST_CHECK enum code stream_start(struct wal_stream *stream, PGconn *conn, const struct source_env *env,
+                                  const char *slot, const char *publication, uint64_t from,
+                                  uint64_t confirmed, int64_t sender_timeout_ms, struct err *err);
+/* The next frame of pgoutput, borrowed until the next call, and its LSN. Never blocks. AGAIN: nothing there.
+ */
+MUST_CHECK enum code stream_read(struct wal_stream *stream, struct slice *ret, uint64_t *ret_lsn,
+                                 struct err *err);
 /* Raises what is reported; `urgent`: the server waits, or nothing else will come soon. */
 MUST_CHECK enum code stream_confirm(struct wal_stream *stream, uint64_t lsn, bool urgent, struct err *err);
 /* Sends the status if it is due. */

@@ -5,38 +5,44 @@
 
 #define TROUBLES_NAMED 8
 
-/* ---- reading ----------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------------- */
 
-static void put_query(struct buf *sql, int version, const char *publication)
-{
+static void put_query(struct buf *sql, int version, const char *publication) {
     bool narrow = version >= 150000;
-    buf_puts(sql, "SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, c.relpersistence, "
-                  "EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary), "
-                  "EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident), "
-                  "has_table_privilege(c.oid, 'SELECT'), pg_has_role(c.relowner, 'USAGE'), c.relispartition, "
-                  "greatest(c.reltuples, 0), c.relpages, "
-                  "CASE WHEN c.relispartition THEN (SELECT json_agg(a.relid::oid::bigint) FROM pg_partition_ancestors(c.oid) a) END, "
-                  "(SELECT json_agg(a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT "
-                  "a.attisdropped AND a.attgenerated = '' AND a.attlen = -1 AND a.attstorage IN ('x', 'e', 'm')), ");
+    buf_puts(
+        sql,
+        "SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, c.relpersistence, "
+        "EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary), "
+        "EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident), "
+        "has_table_privilege(c.oid, 'SELECT'), pg_has_role(c.relowner, 'USAGE'), c.relispartition, "
+        "greatest(c.reltuples, 0), c.relpages, "
+        "CASE WHEN c.relispartition THEN (SELECT json_agg(a.relid::oid::bigint) FROM "
+        "pg_partition_ancestors(c.oid) a) END, "
+        "(SELECT json_agg(a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT "
+        "a.attisdropped AND a.attgenerated = '' AND a.attlen = -1 AND a.attstorage IN ('x', 'e', 'm')), ");
     CLEANUP_BUF name = {0};
     put_literal(&name, publication ? publication : "");
     buf_printf(sql, "p.tablename IS NOT NULL, %s, %s, ", narrow ? "p.rowfilter" : "NULL",
-               narrow ? "(SELECT r.prattrs IS NOT NULL FROM pg_publication_rel r WHERE r.prrelid = c.oid AND r.prpubid = b.oid)" : "false");
-    buf_puts(sql, "coalesce(b.puballtables, false) OR EXISTS (SELECT FROM pg_publication_rel r WHERE r.prrelid = c.oid AND r.prpubid = b.oid)");
+               narrow ? "(SELECT r.prattrs IS NOT NULL FROM pg_publication_rel r WHERE r.prrelid = c.oid AND "
+                        "r.prpubid = b.oid)"
+                      : "false");
+    buf_puts(sql, "coalesce(b.puballtables, false) OR EXISTS (SELECT FROM pg_publication_rel r WHERE "
+                  "r.prrelid = c.oid AND r.prpubid = b.oid)");
     if (narrow)
-        buf_puts(sql, " OR EXISTS (SELECT FROM pg_publication_namespace r WHERE r.pnnspid = n.oid AND r.pnpubid = b.oid)");
+        buf_puts(sql, " OR EXISTS (SELECT FROM pg_publication_namespace r WHERE r.pnnspid = n.oid AND "
+                      "r.pnpubid = b.oid)");
     buf_printf(sql,
                ", NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid) "
                "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
                "LEFT JOIN pg_publication b ON b.pubname = %s "
-               "LEFT JOIN pg_publication_tables p ON p.pubname = b.pubname AND p.schemaname = n.nspname AND p.tablename = c.relname "
+               "LEFT JOIN pg_publication_tables p ON p.pubname = b.pubname AND p.schemaname = n.nspname AND "
+               "p.tablename = c.relname "
                "WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND "
                "n.nspname <> 'information_schema' ORDER BY n.nspname, c.relname",
                buf_cstr(&name));
 }
 
-static void read_ancestors(struct pg_rel *rel, const char *text, struct arena *arena)
-{
+static void read_ancestors(struct pg_rel *rel, const char *text, struct arena *arena) {
     json_t *list = json_loads(text, 0, NULL);
     rel->n_ancestors = (int)json_array_size(list);
     rel->ancestors = arena_alloc(arena, sizeof *rel->ancestors * (size_t)rel->n_ancestors + 1);
@@ -45,22 +51,22 @@ static void read_ancestors(struct pg_rel *rel, const char *text, struct arena *a
     json_decref(list);
 }
 
-static void read_toastable(const struct pg_options *options, struct pg_rel *rel, const char *text, struct arena *arena)
-{
+static void read_toastable(const struct pg_options *options, struct pg_rel *rel, const char *text,
+                           struct arena *arena) {
     json_t *list = json_loads(text, 0, NULL), *name;
     size_t i;
     rel->toastable = arena_alloc(arena, sizeof *rel->toastable * json_array_size(list) + 1);
     json_array_foreach(list, i, name) {
         const char *column = json_string_value(name);
-        if (column && selection_has_column(options, slice_of(rel->schema), slice_of(rel->name), slice_of(column)))
+        if (column &&
+            selection_has_column(options, slice_of(rel->schema), slice_of(rel->name), slice_of(column)))
             rel->toastable[rel->n_toastable++] = arena_strdup(arena, column);
     }
     json_decref(list);
 }
 
 static void read_rel(const struct pg_options *options, const PGresult *res, int row, struct arena *arena,
-                     struct pg_rel *rel)
-{
+                     struct pg_rel *rel) {
 #define TEXT(i) PQgetvalue(res, row, i)
 #define FLAG(i) (PQgetvalue(res, row, i)[0] == 't')
     *rel = (struct pg_rel){
@@ -89,8 +95,7 @@ static void read_rel(const struct pg_options *options, const PGresult *res, int 
 #undef FLAG
 }
 
-struct pg_rel *rels_find(const struct pg_rels *rels, uint32_t oid)
-{
+struct pg_rel *rels_find(const struct pg_rels *rels, uint32_t oid) {
     for (int i = 0; i < rels->n; i++)
         if (rels->items[i].oid == oid)
             return &rels->items[i];
@@ -98,8 +103,7 @@ struct pg_rel *rels_find(const struct pg_rels *rels, uint32_t oid)
 }
 
 /* A partition is taken by its own name or by that of any table above it; an exclusion anywhere wins. */
-static void select_rel(const struct pg_options *options, const struct pg_rels *rels, struct pg_rel *rel)
-{
+static void select_rel(const struct pg_options *options, const struct pg_rels *rels, struct pg_rel *rel) {
     rel->selected = selection_of_table(options, slice_of(rel->schema), slice_of(rel->name));
     rel->object = rel->selected == SELECTION_TAKEN;
     for (int i = 0; i < rel->n_ancestors; i++) {
@@ -115,12 +119,12 @@ static void select_rel(const struct pg_options *options, const struct pg_rels *r
 }
 
 enum code rels_read(PGconn *conn, const struct pg_options *options, const struct source_env *env,
-                    const char *publication, struct arena *arena, struct pg_rels *ret, struct err *err)
-{
+                    const char *publication, struct arena *arena, struct pg_rels *ret, struct err *err) {
     CLEANUP_BUF sql = {0};
     put_query(&sql, PQserverVersion(conn), publication);
     CLEANUP_RESULT *res = NULL;
-    enum code code = pgsource_query(conn, env, 20000, "listing the source's tables", buf_cstr(&sql), &res, err);
+    enum code code =
+        pgsource_query(conn, env, 20000, "listing the source's tables", buf_cstr(&sql), &res, err);
     if (code)
         return code;
     ret->n = PQntuples(res);
@@ -132,8 +136,7 @@ enum code rels_read(PGconn *conn, const struct pg_options *options, const struct
     return OK;
 }
 
-bool rel_stores(const struct pg_rel *unit, const struct pg_rel *rel)
-{
+bool rel_stores(const struct pg_rel *unit, const struct pg_rel *rel) {
     if (rel->kind != 'r')
         return false;
     if (rel == unit)
@@ -144,24 +147,22 @@ bool rel_stores(const struct pg_rel *unit, const struct pg_rel *rel)
     return false;
 }
 
-bool rel_is_unit(const struct pg_options *options, const struct pg_rels *rels, const struct pg_rel *rel)
-{
+bool rel_is_unit(const struct pg_options *options, const struct pg_rels *rels, const struct pg_rel *rel) {
     (void)rels;
     if (rel->selected != SELECTION_TAKEN)
         return false;
     return options->publish_via_root ? rel->object : rel->kind == 'r';
 }
 
-/* ---- troubles ---------------------------------------------------------------------------------------------------- */
+/* ---- troubles -------------------------------------------------------------------------------------- */
 
-void table_trouble_free(struct table_trouble *trouble)
-{
+void table_trouble_free(struct table_trouble *trouble) {
     buf_free(&trouble->names);
     buf_free(&trouble->sql);
 }
 
-static void trouble_add(struct table_trouble *t, const struct pg_rel *rel, const char *sql_before, const char *sql_after)
-{
+static void trouble_add(struct table_trouble *t, const struct pg_rel *rel, const char *sql_before,
+                        const char *sql_after) {
     if (t->n++ >= TROUBLES_NAMED)
         return;
     buf_printf(&t->names, "%s%s.%s", t->n > 1 ? ", " : "", rel->schema, rel->name);
@@ -171,21 +172,19 @@ static void trouble_add(struct table_trouble *t, const struct pg_rel *rel, const
     buf_puts(&t->sql, sql_after);
 }
 
-static const char *trouble_names(struct table_trouble *t)
-{
+static const char *trouble_names(struct table_trouble *t) {
     if (t->n > TROUBLES_NAMED)
         buf_printf(&t->names, " and %d more", t->n - TROUBLES_NAMED);
     return buf_cstr(&t->names);
 }
 
 /* Tables whose identity decides what the server logs: where the rows are stored. */
-static bool stores_selected(const struct pg_rel *rel)
-{
+static bool stores_selected(const struct pg_rel *rel) {
     return rel->selected == SELECTION_TAKEN && rel->kind == 'r' && rel->persistence == 'p';
 }
 
-void rels_without_key(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret)
-{
+void rels_without_key(const struct pg_options *options, const struct pg_rels *rels,
+                      struct table_trouble *ret) {
     (void)options;
     for (int i = 0; i < rels->n; i++) {
         const struct pg_rel *rel = &rels->items[i];
@@ -195,8 +194,7 @@ void rels_without_key(const struct pg_options *options, const struct pg_rels *re
     }
 }
 
-void rels_partial(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret)
-{
+void rels_partial(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret) {
     for (int i = 0; i < rels->n; i++) {
         const struct pg_rel *rel = &rels->items[i];
         bool logs = stores_selected(rel) || (options->publish_via_root && rel->kind == 'p' && rel->object);
@@ -205,25 +203,25 @@ void rels_partial(const struct pg_options *options, const struct pg_rels *rels, 
     }
 }
 
-void rels_unreadable(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret)
-{
+void rels_unreadable(const struct pg_options *options, const struct pg_rels *rels,
+                     struct table_trouble *ret) {
     (void)options;
     for (int i = 0; i < rels->n; i++)
         if (stores_selected(&rels->items[i]) && !rels->items[i].readable)
             trouble_add(ret, &rels->items[i], "GRANT SELECT ON ", " TO CURRENT_ROLE");
 }
 
-void rels_unlogged(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret)
-{
+void rels_unlogged(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret) {
     (void)options;
     for (int i = 0; i < rels->n; i++)
         if (rels->items[i].selected == SELECTION_TAKEN && rels->items[i].persistence == 'u')
             trouble_add(ret, &rels->items[i], "ALTER TABLE ", " SET LOGGED");
 }
 
-/* Published as their root, partitions still log by their own identity, and the frames are marked by the root's. */
-void rels_identity_mixed(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret)
-{
+/* Published as their root, partitions still log by their own identity, and the frames are marked by the
+ * root's. */
+void rels_identity_mixed(const struct pg_options *options, const struct pg_rels *rels,
+                         struct table_trouble *ret) {
     for (int i = 0; options->publish_via_root && i < rels->n; i++) {
         const struct pg_rel *rel = &rels->items[i];
         if (!stores_selected(rel) || rel->object)
@@ -236,46 +234,46 @@ void rels_identity_mixed(const struct pg_options *options, const struct pg_rels 
     }
 }
 
-static enum code check_key(const struct pg_options *options, const struct pg_rels *rels, struct err *err)
-{
+static enum code check_key(const struct pg_options *options, const struct pg_rels *rels, struct err *err) {
     CLEANUP_TROUBLE mixed = {0}, keyless = {0};
     rels_identity_mixed(options, rels, &mixed);
     if (mixed.n)
-        return err_set(err, FATAL, ERR_SOURCE_TABLE,
-                       "partitions and their root differ in replica identity, so that old rows would be read wrongly: "
-                       "%s; mend with: %s",
-                       trouble_names(&mixed), buf_cstr(&mixed.sql));
+        return err_set(
+            err, FATAL, ERR_SOURCE_TABLE,
+            "partitions and their root differ in replica identity, so that old rows would be read wrongly: "
+            "%s; mend with: %s",
+            trouble_names(&mixed), buf_cstr(&mixed.sql));
     rels_without_key(options, rels, &keyless);
     if (keyless.n)
-        return err_set(err, FATAL, ERR_TABLE_WITHOUT_KEY,
-                       "tables without a key, whose updates and deletes the source would refuse once they are "
-                       "published: %s; add a primary key, or exclude them in `tables` with '!', or: %s",
-                       trouble_names(&keyless), buf_cstr(&keyless.sql));
+        return err_set(
+            err, FATAL, ERR_TABLE_WITHOUT_KEY,
+            "tables without a key, whose updates and deletes the source would refuse once they are "
+            "published: %s; add a primary key, or exclude them in `tables` with '!', or: %s",
+            trouble_names(&keyless), buf_cstr(&keyless.sql));
     return OK;
 }
 
-enum code rels_check(const struct pg_options *options, const struct pg_rels *rels, struct err *err)
-{
+enum code rels_check(const struct pg_options *options, const struct pg_rels *rels, struct err *err) {
     enum code code = check_key(options, rels, err);
     if (code)
         return code;
     CLEANUP_TROUBLE partial = {0}, unreadable = {0};
     rels_partial(options, rels, &partial);
     if (partial.n && options->partial_rows == PG_PARTIAL_REFUSE)
-        return err_set(err, FATAL, ERR_PARTIAL_ROWS,
-                       "updates of these tables may leave out large values, so that their topics could not rebuild a "
-                       "replica: %s; either let the source log full rows: %s; or keep the whole history of such "
-                       "topics: partial_rows: history",
-                       trouble_names(&partial), buf_cstr(&partial.sql));
+        return err_set(
+            err, FATAL, ERR_PARTIAL_ROWS,
+            "updates of these tables may leave out large values, so that their topics could not rebuild a "
+            "replica: %s; either let the source log full rows: %s; or keep the whole history of such "
+            "topics: partial_rows: history",
+            trouble_names(&partial), buf_cstr(&partial.sql));
     rels_unreadable(options, rels, &unreadable);
     if (unreadable.n)
-        return err_set(err, FATAL, ERR_SOURCE_REFUSED, "no right to read %s; as their owner: %s", trouble_names(&unreadable),
-                       buf_cstr(&unreadable.sql));
+        return err_set(err, FATAL, ERR_SOURCE_REFUSED, "no right to read %s; as their owner: %s",
+                       trouble_names(&unreadable), buf_cstr(&unreadable.sql));
     return OK;
 }
 
-enum code rels_check_named(const struct pg_options *options, const struct pg_rels *rels, struct err *err)
-{
+enum code rels_check_named(const struct pg_options *options, const struct pg_rels *rels, struct err *err) {
     int selected = 0;
     for (int i = 0; i < rels->n; i++)
         selected += rels->items[i].selected == SELECTION_TAKEN;
@@ -286,13 +284,16 @@ enum code rels_check_named(const struct pg_options *options, const struct pg_rel
         struct pg_options one = {.tables = {.items = &pattern, .n = 1}};
         bool there = false;
         for (int i = 0; i < rels->n && !there; i++)
-            there = selection_of_table(&one, slice_of(rels->items[i].schema), slice_of(rels->items[i].name)) == SELECTION_TAKEN;
+            there = selection_of_table(&one, slice_of(rels->items[i].schema),
+                                       slice_of(rels->items[i].name)) == SELECTION_TAKEN;
         if (!there)
-            return err_set(err, FATAL, ERR_SOURCE_TABLE,
-                           "table %s, named in `tables`, does not exist in database '%s' (patterns are schema.table)",
-                           pattern, pgsource_database(options));
+            return err_set(
+                err, FATAL, ERR_SOURCE_TABLE,
+                "table %s, named in `tables`, does not exist in database '%s' (patterns are schema.table)",
+                pattern, pgsource_database(options));
     }
     if (!selected)
-        return err_set(err, FATAL, ERR_SOURCE_TABLE, "no table of database '%s' matches `tables`", pgsource_database(options));
+        return err_set(err, FATAL, ERR_SOURCE_TABLE, "no table of database '%s' matches `tables`",
+                       pgsource_database(options));
     return OK;
 }

@@ -1,4 +1,5 @@
-/* The tables of the source's database: which are selected, which are published, and whether they can be captured. */
+/* The tables of the source's database: which are selected, which are published, and whether they can be
+ * captured. */
 #pragma once
 
 #include "capture/postgres/connect.h"
@@ -13,8 +14,8 @@ struct pg_rel {
     bool has_identity_index;
     bool readable, owned;
     bool partition;
-    bool leafless;          /* a partitioned table without a partition */
-    uint32_t *ancestors;    /* of a partition, itself first, the root last */
+    bool leafless;       /* a partitioned table without a partition */
+    uint32_t *ancestors; /* of a partition, itself first, the root last */
     int n_ancestors;
     bool published;         /* its changes appear under its own name in the publication */
     bool member;            /* named by the publication itself, or by its schema, or all tables are */
@@ -32,9 +33,11 @@ struct pg_rels {
     int n;
 };
 
-/* Reads all ordinary and partitioned tables, with what `publication` (NULL = none) says of them. Lives in the arena. */
+/* Reads all ordinary and partitioned tables, with what `publication` (NULL = none) says of them. Lives in the
+ * arena. */
 MUST_CHECK enum code rels_read(PGconn *conn, const struct pg_options *options, const struct source_env *env,
-                               const char *publication, struct arena *arena, struct pg_rels *ret, struct err *err);
+                               const char *publication, struct arena *arena, struct pg_rels *ret,
+                               struct err *err);
 struct pg_rel *rels_find(const struct pg_rels *rels, uint32_t oid);
 
 /* True if changes of this table arrive under its own name (a unit of the stream and of the snapshot). */
@@ -51,13 +54,17 @@ void table_trouble_free(struct table_trouble *trouble);
 #define CLEANUP_TROUBLE __attribute__((cleanup(table_trouble_free))) struct table_trouble
 
 /* Each fills the list with the selected tables that have the trouble. */
-void rels_without_key(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret);
+void rels_without_key(const struct pg_options *options, const struct pg_rels *rels,
+                      struct table_trouble *ret);
 void rels_partial(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret);
 void rels_unreadable(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret);
 void rels_unlogged(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret);
-void rels_identity_mixed(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret);
+void rels_identity_mixed(const struct pg_options *options, const struct pg_rels *rels,
+                         struct table_trouble *ret);
 
 /* All that makes capture impossible: FATAL/SOURCE_TABLE, TABLE_WITHOUT_KEY, PARTIAL_ROWS, SOURCE_REFUSED. */
-MUST_CHECK enum code rels_check(const struct pg_options *options, const struct pg_rels *rels, struct err *err);
+MUST_CHECK enum code rels_check(const struct pg_options *options, const struct pg_rels *rels,
+                                struct err *err);
 /* FATAL/SOURCE_TABLE if nothing is selected or a table that is named without wildcard does not exist. */
-MUST_CHECK enum code rels_check_named(const struct pg_options *options, const struct pg_rels *rels, struct err *err);
+MUST_CHECK enum code rels_check_named(const struct pg_options *options, const struct pg_rels *rels,
+                                      struct err *err);

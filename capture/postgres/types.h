@@ -1,4 +1,5 @@
-/* Types by OID: what the source's SQL calls them, and what a replica must have before it can have such a column. */
+/* Types by OID: what the source's SQL calls them, and what a replica must have before it can have such a
+ * column. */
 #pragma once
 
 #include "capture/postgres/connect.h"
@@ -17,15 +18,15 @@ struct type_facts {
     const char *extension;   /* or NULL */
 };
 
-/* Resolves a type; built-in ones are kept, others are asked each time, for they can change. Strings live in the arena
- * (built-in ones: until types_close). ret->type.oid is 0 if there is no such type any more. */
-MUST_CHECK enum code type_resolve(struct types *types, PGconn *conn, uint32_t oid, int32_t typmod, struct arena *arena,
-                                  struct type_facts *ret, struct err *err);
+/* Resolves a type; built-in ones are kept, others are asked each time, for they can change. Strings live in
+ * the arena (built-in ones: until types_close). ret->type.oid is 0 if there is no such type any more. */
+MUST_CHECK enum code type_resolve(struct types *types, PGconn *conn, uint32_t oid, int32_t typmod,
+                                  struct arena *arena, struct type_facts *ret, struct err *err);
 
 /* The user types that a set of columns needs, in an order in which they can be created. */
 struct type_list {
     struct user_type *items;
     int n, cap;
 };
-MUST_CHECK enum code type_collect(struct types *types, PGconn *conn, const struct type_facts *facts, struct arena *arena,
-                                  int depth, struct type_list *list, struct err *err);
+MUST_CHECK enum code type_collect(struct types *types, PGconn *conn, const struct type_facts *facts,
+                                  struct arena *arena, int depth, struct type_list *list, struct err *err);

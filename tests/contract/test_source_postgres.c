@@ -1,8 +1,9 @@
-/* What the PostgreSQL source promises, on a real server. MILLRACE_TEST_PG_SOURCE is the URL of a superuser of a server
- * with wal_level = logical; the test makes and drops the database millrace_test_source there. */
+/* What the PostgreSQL source promises, on a real server. MILLRACE_TEST_PG_SOURCE is the URL of a superuser of
+ * a server with wal_level = logical; the test makes and drops the database millrace_test_source there. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <libpq-fe.h>
@@ -12,34 +13,31 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "capture/postgres/options.h"
+#include "capture/postgres/identity.h"
 #include "capture/source_table.h"
 
-#define DATABASE "millrace_test_source"
+#define DATABASE   "millrace_test_source"
 #define DEADLINE_S 20
 
-/* ---- the fixture ------------------------------------------------------------------------------------------------- */
+/* ---- the fixture ----------------------------------------------------------------------------------- */
 
 static char conninfo[1024]; /* of the test database */
 
-static const char *url_part(const PQconninfoOption *parts, const char *keyword)
-{
+static const char *url_part(const PQconninfoOption *parts, const char *keyword) {
     for (; parts->keyword; parts++)
         if (strcmp(parts->keyword, keyword) == 0)
             return parts->val;
     return NULL;
 }
 
-static PGconn *connect_to(const char *info)
-{
+static PGconn *connect_to(const char *info) {
     PGconn *conn = PQconnectdb(info);
     if (PQstatus(conn) != CONNECTION_OK)
         fail_msg("%s", PQerrorMessage(conn));
     return conn;
 }
 
-static void sql(PGconn *conn, const char *text)
-{
+static void sql(PGconn *conn, const char *text) {
     PGresult *res = PQexec(conn, text);
     ExecStatusType status = PQresultStatus(res);
     if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
@@ -48,8 +46,7 @@ static void sql(PGconn *conn, const char *text)
 }
 
 /* The first value of the first row, static. */
-static const char *ask(PGconn *conn, const char *text)
-{
+static const char *ask(PGconn *conn, const char *text) {
     static char value[4096];
     PGresult *res = PQexec(conn, text);
     if (PQresultStatus(res) != PGRES_TUPLES_OK)
@@ -59,11 +56,11 @@ static const char *ask(PGconn *conn, const char *text)
     return value;
 }
 
-static PGconn *admin_open(void)
-{
+static PGconn *admin_open(void) {
     const char *url = getenv("MILLRACE_TEST_PG_SOURCE");
     if (!url)
-        fail_msg("set MILLRACE_TEST_PG_SOURCE to the URL of a superuser of a PostgreSQL with wal_level = logical");
+        fail_msg(
+            "set MILLRACE_TEST_PG_SOURCE to the URL of a superuser of a PostgreSQL with wal_level = logical");
     PQconninfoOption *parts = PQconninfoParse(url, NULL);
     assert_non_null(parts);
     size_t used = 0;
@@ -71,18 +68,25 @@ static PGconn *admin_open(void)
     static const char *const kept[] = {"host", "port", "user", "password", "sslmode", NULL};
     for (int i = 0; kept[i]; i++)
         if (url_part(parts, kept[i]))
-            used += (size_t)snprintf(conninfo + used, sizeof conninfo - used, "%s='%s' ", kept[i], url_part(parts, kept[i]));
+            used += (size_t)snprintf(conninfo + used, sizeof conninfo - used, "%s='%s' ", kept[i],
+                                     url_part(parts, kept[i]));
     snprintf(conninfo + used, sizeof conninfo - used, "dbname=" DATABASE);
     PQconninfoFree(parts);
     return connect_to(url);
 }
 
-static void drop_all(PGconn *admin)
-{
-    sql(admin, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = '" DATABASE "' AND active");
-    for (int i = 0; i < 100 && strcmp(ask(admin, "SELECT count(*) FROM pg_replication_slots WHERE database = '" DATABASE "' AND active"), "0") != 0; i++)
+static void drop_all(PGconn *admin) {
+    sql(admin, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = '" DATABASE
+               "' AND active");
+    for (int i = 0;
+         i < 100 && strcmp(ask(admin, "SELECT count(*) FROM pg_replication_slots WHERE database = '" DATABASE
+                                      "' AND active"),
+                           "0") != 0;
+         i++)
         usleep(20000);
-    sql(admin, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '" DATABASE "'");
+    sql(admin,
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '" DATABASE
+        "'");
     sql(admin, "DROP DATABASE IF EXISTS " DATABASE " WITH (FORCE)");
 }
 
@@ -102,8 +106,7 @@ struct fixture {
     bool boundary;
 };
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     struct fixture *f = calloc(1, sizeof *f);
     log_setup(LOG_ERROR, false);
     f->admin = admin_open();
@@ -116,22 +119,23 @@ static int setup(void **state)
     f->env = (struct source_env){.clock = &clock_system, .stop = &f->stop, .name = "contract"};
     f->patterns[0] = "public.*";
     f->options = (struct pg_options){
-        .url = conninfo, .tables = {.items = f->patterns, .n = 1}, .snapshot_workers = 2, .create = true,
+        .url = conninfo,
+        .tables = {.items = f->patterns, .n = 1},
+        .snapshot_workers = 2,
+        .create = true,
         .partial_rows = PG_PARTIAL_HISTORY,
     };
     *state = f;
     return 0;
 }
 
-static void close_source(struct fixture *f)
-{
+static void close_source(struct fixture *f) {
     if (f->source)
         postgres_source.close(f->source);
     f->source = NULL;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     struct fixture *f = *state;
     close_source(f);
     PQfinish(f->db);
@@ -143,32 +147,31 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- driving ----------------------------------------------------------------------------------------------------- */
+/* ---- driving --------------------------------------------------------------------------------------- */
 
-static enum code try_open(struct fixture *f, bool resnapshot)
-{
-    struct source_resume resume = {.resnapshot = resnapshot, .position = f->position, .boundary = f->boundary};
+static enum code try_open(struct fixture *f, bool resnapshot) {
+    struct source_resume resume = {
+        .resnapshot = resnapshot, .position = f->position, .boundary = f->boundary};
     if (f->state.len) {
         resume.found = true;
         resume.state = buf_cstr(&f->state);
     }
     enum code code = postgres_source.open(&f->options, &f->env, &resume, &f->source, &f->err);
-    for (int i = 0; i < 100 && code == RETRY && f->err.id == ERR_SLOT_ACTIVE; i++) { /* our last session is still ending */
+    for (int i = 0; i < 100 && code == RETRY && f->err.id == ERR_SLOT_ACTIVE;
+         i++) { /* our last session is still ending */
         usleep(20000);
         code = postgres_source.open(&f->options, &f->env, &resume, &f->source, &f->err);
     }
     return code;
 }
 
-static void open_source(struct fixture *f)
-{
+static void open_source(struct fixture *f) {
     if (try_open(f, false) != OK)
         fail_msg("open: %s", f->err.text);
 }
 
 /* The next item within the deadline; false when nothing came. */
-static bool next_within(struct fixture *f, int64_t ms)
-{
+static bool next_within(struct fixture *f, int64_t ms) {
     int64_t deadline = clock_mono(f->env.clock) + ms * 1000;
     for (;;) {
         enum code code = postgres_source.next(f->source, &f->item, &f->err);
@@ -188,31 +191,37 @@ static bool next_within(struct fixture *f, int64_t ms)
     }
 }
 
-static void next(struct fixture *f)
-{
+static void next(struct fixture *f) {
     if (!next_within(f, DEADLINE_S * 1000))
         fail_msg("nothing came within %d s", DEADLINE_S);
 }
 
-static void mark(struct fixture *f)
-{
+static void mark(struct fixture *f) {
     buf_clear(&f->state);
     f->ticket = postgres_source.mark(f->source, &f->state);
 }
 
-static void confirm(struct fixture *f)
-{
+static void confirm(struct fixture *f) {
     assert_int_equal(postgres_source.confirm(f->source, f->ticket, &f->err), OK);
 }
 
-static void put_value(struct buf *b, const struct value *v)
-{
+static void put_value(struct buf *b, const struct value *v) {
     switch (v->tag) {
-    case VALUE_ABSENT: buf_puts(b, "~"); break;
-    case VALUE_NULL: buf_puts(b, "null"); break;
-    case VALUE_INT: buf_printf(b, "%lld", (long long)v->i); break;
-    case VALUE_FLOAT: buf_printf(b, "%g", v->d); break;
-    case VALUE_POINT: buf_printf(b, "(%g,%g)", v->xy[0], v->xy[1]); break;
+    case VALUE_ABSENT:
+        buf_puts(b, "~");
+        break;
+    case VALUE_NULL:
+        buf_puts(b, "null");
+        break;
+    case VALUE_INT:
+        buf_printf(b, "%lld", (long long)v->i);
+        break;
+    case VALUE_FLOAT:
+        buf_printf(b, "%g", v->d);
+        break;
+    case VALUE_POINT:
+        buf_printf(b, "(%g,%g)", v->xy[0], v->xy[1]);
+        break;
     case VALUE_TEXT:
     case VALUE_BYTES:
         if (v->s.len > 40)
@@ -222,8 +231,7 @@ static void put_value(struct buf *b, const struct value *v)
     }
 }
 
-static void put_row(struct buf *b, const char *name, const struct table *t, const struct value *row)
-{
+static void put_row(struct buf *b, const char *name, const struct table *t, const struct value *row) {
     if (!row)
         return;
     buf_printf(b, " %s{", name);
@@ -235,8 +243,7 @@ static void put_row(struct buf *b, const char *name, const struct table *t, cons
 }
 
 /* The item as a line: "u public.t before{id=1,v=~} after{id=1,v=x}", "COMMIT", "IDLE". */
-static const char *line(const struct source_item *item)
-{
+static const char *line(const struct source_item *item) {
     static struct buf b;
     buf_clear(&b);
     if (item->type != ITEM_CHANGE)
@@ -254,8 +261,7 @@ static const char *line(const struct source_item *item)
 
 /* The next items, in order; idle items between them do not count. NULL-terminated. */
 #define expect(f, ...) expect_lines(f, (const char *const[]){__VA_ARGS__, NULL})
-static void expect_lines(struct fixture *f, const char *const *lines)
-{
+static void expect_lines(struct fixture *f, const char *const *lines) {
     for (; *lines; lines++) {
         struct position before = f->position;
         do
@@ -267,8 +273,7 @@ static void expect_lines(struct fixture *f, const char *const *lines)
 }
 
 /* Takes the snapshot without looking at its rows; ends at its boundary. */
-static void pass_snapshot(struct fixture *f)
-{
+static void pass_snapshot(struct fixture *f) {
     do
         next(f);
     while (f->item.type != ITEM_COMMIT);
@@ -276,39 +281,42 @@ static void pass_snapshot(struct fixture *f)
     confirm(f);
 }
 
-static void expect_needs_resnapshot(struct fixture *f, const char *words)
-{
+static void expect_needs_resnapshot(struct fixture *f, const char *words) {
     assert_int_equal(try_open(f, false), FATAL);
-    if (f->err.id != ERR_NEEDS_RESNAPSHOT || !strstr(f->err.text, words) || !strstr(f->err.text, "--resnapshot"))
+    if (f->err.id != ERR_NEEDS_RESNAPSHOT || !strstr(f->err.text, words) ||
+        !strstr(f->err.text, "--resnapshot"))
         fail_msg("%s: %s", err_name(f->err.id), f->err.text);
 }
 
-/* ---- snapshot and stream ----------------------------------------------------------------------------------------- */
+/* ---- snapshot and stream --------------------------------------------------------------------------- */
 
-static void a_snapshot_truncates_reads_and_commits_and_the_stream_goes_on_from_there(void **state)
-{
+static void a_snapshot_truncates_reads_and_commits_and_the_stream_goes_on_from_there(void **state) {
     struct fixture *f = *state;
     sql(f->db, "CREATE TABLE a (id int PRIMARY KEY, v int); INSERT INTO a VALUES (1, 10), (2, NULL);"
-               "CREATE TABLE b (id int PRIMARY KEY, gone int, t text, g int GENERATED ALWAYS AS (id * 2) STORED); ALTER TABLE b DROP gone;"
+               "CREATE TABLE b (id int PRIMARY KEY, gone int, t text, g int GENERATED ALWAYS AS (id * 2) "
+               "STORED); ALTER TABLE b DROP gone;"
                "INSERT INTO b VALUES (1, E'a\\tb\\\\c\\nd')");
     f->options.snapshot_workers = 1;
     open_source(f);
     expect(f, "t public.a", "t public.b");
-    assert_true(f->item.change.snapshot && f->position.generation == 1 && f->position.commit == 0 && f->position.ordinal == 2);
-    expect(f, "r public.a after{id=1,v=10}", "r public.a after{id=2,v=null}", "r public.b after{id=1,t=a\tb\\c\nd}", "COMMIT");
+    assert_true(f->item.change.snapshot && f->position.generation == 1 && f->position.commit == 0 &&
+                f->position.ordinal == 2);
+    expect(f, "r public.a after{id=1,v=10}", "r public.a after{id=2,v=null}",
+           "r public.b after{id=1,t=a\tb\\c\nd}", "COMMIT");
     mark(f);
     assert_non_null(strstr(buf_cstr(&f->state), "\"phase\":\"stream\""));
     confirm(f);
     sql(f->db, "INSERT INTO a VALUES (3, 30)");
     sql(f->db, "BEGIN; UPDATE a SET v = 11 WHERE id = 1; DELETE FROM a WHERE id = 2; COMMIT");
-    expect(f, "c public.a after{id=3,v=30}", "COMMIT", "u public.a after{id=1,v=11}", "d public.a before{id=2,v=~}", "COMMIT");
+    expect(f, "c public.a after{id=3,v=30}", "COMMIT", "u public.a after{id=1,v=11}",
+           "d public.a before{id=2,v=~}", "COMMIT");
 }
 
-static void a_key_change_is_a_delete_and_a_create(void **state)
-{
+static void a_key_change_is_a_delete_and_a_create(void **state) {
     struct fixture *f = *state;
     sql(f->db, "CREATE TABLE a (id int PRIMARY KEY, v int); INSERT INTO a VALUES (1, 10);"
-               "CREATE TABLE full_ (id int PRIMARY KEY, v int); ALTER TABLE full_ REPLICA IDENTITY FULL; INSERT INTO full_ VALUES (1, 10)");
+               "CREATE TABLE full_ (id int PRIMARY KEY, v int); ALTER TABLE full_ REPLICA IDENTITY FULL; "
+               "INSERT INTO full_ VALUES (1, 10)");
     open_source(f);
     pass_snapshot(f);
     sql(f->db, "UPDATE a SET id = 2");
@@ -320,36 +328,37 @@ static void a_key_change_is_a_delete_and_a_create(void **state)
     expect(f, "u public.full_ before{id=2,v=10} after{id=2,v=11}", "COMMIT");
 }
 
-static void an_unchanged_large_value_is_absent_or_filled_from_the_old_row(void **state)
-{
+static void an_unchanged_large_value_is_absent_or_filled_from_the_old_row(void **state) {
     struct fixture *f = *state;
-    sql(f->db, "CREATE TABLE a (id int PRIMARY KEY, v int, big text); ALTER TABLE a ALTER big SET STORAGE EXTERNAL;"
-               "CREATE TABLE full_ (LIKE a INCLUDING ALL); ALTER TABLE full_ REPLICA IDENTITY FULL;"
-               "INSERT INTO a VALUES (1, 10, repeat('x', 9000)); INSERT INTO full_ SELECT * FROM a");
+    sql(f->db,
+        "CREATE TABLE a (id int PRIMARY KEY, v int, big text); ALTER TABLE a ALTER big SET STORAGE EXTERNAL;"
+        "CREATE TABLE full_ (LIKE a INCLUDING ALL); ALTER TABLE full_ REPLICA IDENTITY FULL;"
+        "INSERT INTO a VALUES (1, 10, repeat('x', 9000)); INSERT INTO full_ SELECT * FROM a");
     open_source(f);
     pass_snapshot(f);
     sql(f->db, "UPDATE a SET v = 11");
     expect(f, "u public.a after{id=1,v=11,big=~}", "COMMIT");
     sql(f->db, "UPDATE a SET id = 2");
-    expect(f, "d public.a before{id=1,v=~,big=~} moved partial", "c public.a after{id=2,v=11,big=~} moved partial", "COMMIT");
+    expect(f, "d public.a before{id=1,v=~,big=~} moved partial",
+           "c public.a after{id=2,v=11,big=~} moved partial", "COMMIT");
     sql(f->db, "UPDATE full_ SET v = 11");
     expect(f, "u public.full_ before{id=1,v=10,big=<9000>} after{id=1,v=11,big=<9000>}", "COMMIT");
     assert_false(f->item.change.table && f->item.change.table->partial);
 }
 
-static void a_truncate_is_one_change_per_table(void **state)
-{
+static void a_truncate_is_one_change_per_table(void **state) {
     struct fixture *f = *state;
     sql(f->db, "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)");
     open_source(f);
     pass_snapshot(f);
-    sql(f->db, "BEGIN; INSERT INTO a VALUES (1); TRUNCATE a, b RESTART IDENTITY; INSERT INTO a VALUES (2); COMMIT");
-    expect(f, "c public.a after{id=1}", "t public.a restart", "t public.b restart", "c public.a after{id=2}", "COMMIT");
+    sql(f->db,
+        "BEGIN; INSERT INTO a VALUES (1); TRUNCATE a, b RESTART IDENTITY; INSERT INTO a VALUES (2); COMMIT");
+    expect(f, "c public.a after{id=1}", "t public.a restart", "t public.b restart", "c public.a after{id=2}",
+           "COMMIT");
     assert_true(f->position.ordinal == 4);
 }
 
-static void every_replica_identity_gives_its_key(void **state)
-{
+static void every_replica_identity_gives_its_key(void **state) {
     struct fixture *f = *state;
     sql(f->db, "CREATE TABLE by_index (id int PRIMARY KEY, code int NOT NULL UNIQUE, v int);"
                "ALTER TABLE by_index REPLICA IDENTITY USING INDEX by_index_code_key;"
@@ -358,12 +367,14 @@ static void every_replica_identity_gives_its_key(void **state)
                "CREATE TABLE pair (v int, b int, a int, PRIMARY KEY (a, b))");
     open_source(f);
     pass_snapshot(f);
-    sql(f->db, "INSERT INTO by_index VALUES (1, 7, 0); UPDATE by_index SET id = 2; UPDATE by_index SET code = 8; DELETE FROM by_index");
+    sql(f->db, "INSERT INTO by_index VALUES (1, 7, 0); UPDATE by_index SET id = 2; UPDATE by_index SET code "
+               "= 8; DELETE FROM by_index");
     expect(f, "c public.by_index after{id=1,code=7,v=0}");
     assert_int_equal(f->item.change.table->n_key, 1);
     assert_int_equal(f->item.change.table->key[0], 1);
     expect(f, "u public.by_index after{id=2,code=7,v=0}", "d public.by_index before{id=~,code=7,v=~} moved",
-           "c public.by_index after{id=2,code=8,v=0} moved", "d public.by_index before{id=~,code=8,v=~}", "COMMIT");
+           "c public.by_index after{id=2,code=8,v=0} moved", "d public.by_index before{id=~,code=8,v=~}",
+           "COMMIT");
     sql(f->db, "INSERT INTO nothing VALUES (1)");
     expect(f, "c public.nothing after{id=1}", "COMMIT");
     sql(f->db, "INSERT INTO keyless VALUES (1, NULL)");
@@ -378,29 +389,30 @@ static void every_replica_identity_gives_its_key(void **state)
     assert_int_equal(t->key[1], 1);
 }
 
-static void a_schema_change_comes_at_its_exact_place(void **state)
-{
+static void a_schema_change_comes_at_its_exact_place(void **state) {
     struct fixture *f = *state;
     sql(f->db, "CREATE TABLE a (id int PRIMARY KEY, v int)");
     open_source(f);
     pass_snapshot(f);
-    sql(f->db, "BEGIN; INSERT INTO a VALUES (1, 1); ALTER TABLE a ADD w text; INSERT INTO a VALUES (2, 2, 'w');"
-               "ALTER TABLE a DROP v; INSERT INTO a VALUES (3, 'w'); ALTER TABLE a RENAME w TO x; INSERT INTO a VALUES (4, 'x');"
-               "ALTER TABLE a DROP x; ALTER TABLE a ADD x int NOT NULL DEFAULT 5; INSERT INTO a VALUES (5); COMMIT");
+    sql(f->db,
+        "BEGIN; INSERT INTO a VALUES (1, 1); ALTER TABLE a ADD w text; INSERT INTO a VALUES (2, 2, 'w');"
+        "ALTER TABLE a DROP v; INSERT INTO a VALUES (3, 'w'); ALTER TABLE a RENAME w TO x; INSERT INTO a "
+        "VALUES (4, 'x');"
+        "ALTER TABLE a DROP x; ALTER TABLE a ADD x int NOT NULL DEFAULT 5; INSERT INTO a VALUES (5); COMMIT");
     expect(f, "c public.a after{id=1,v=1}", "c public.a after{id=2,v=2,w=w}", "c public.a after{id=3,w=w}",
            "c public.a after{id=4,x=x}", "c public.a after{id=5,x=5}", "COMMIT");
     sql(f->db, "ALTER TABLE a ALTER x DROP NOT NULL; INSERT INTO a VALUES (6, NULL)");
     expect(f, "c public.a after{id=6,x=null}", "COMMIT");
 }
 
-static void a_null_in_a_column_that_forbids_it_today_makes_a_new_version(void **state)
-{
+static void a_null_in_a_column_that_forbids_it_today_makes_a_new_version(void **state) {
     struct fixture *f = *state;
     sql(f->db, "CREATE TABLE a (id int PRIMARY KEY, v int)");
     open_source(f);
     pass_snapshot(f);
     close_source(f);
-    sql(f->db, "INSERT INTO a VALUES (1, 1), (2, NULL); DELETE FROM a WHERE v IS NULL; ALTER TABLE a ALTER v SET NOT NULL");
+    sql(f->db, "INSERT INTO a VALUES (1, 1), (2, NULL); DELETE FROM a WHERE v IS NULL; ALTER TABLE a ALTER v "
+               "SET NOT NULL");
     open_source(f);
     next(f);
     const struct table *strict = f->item.change.table;
@@ -410,34 +422,36 @@ static void a_null_in_a_column_that_forbids_it_today_makes_a_new_version(void **
     assert_true(f->item.change.table->digest != strict->digest);
 }
 
-static void tables_that_are_gone_are_read_as_they_were(void **state)
-{
+static void tables_that_are_gone_are_read_as_they_were(void **state) {
     struct fixture *f = *state;
     sql(f->db, "CREATE TABLE a (id int PRIMARY KEY, v int)");
     open_source(f);
     pass_snapshot(f);
     close_source(f);
-    sql(f->db, "INSERT INTO a VALUES (1, 1); DROP TABLE a; CREATE TABLE a (id int PRIMARY KEY, w text); INSERT INTO a VALUES (9, 'no')");
+    sql(f->db, "INSERT INTO a VALUES (1, 1); DROP TABLE a; CREATE TABLE a (id int PRIMARY KEY, w text); "
+               "INSERT INTO a VALUES (9, 'no')");
     open_source(f); /* the new table joins the publication here */
     expect(f, "c public.a after{id=1,v=1}", "COMMIT");
     sql(f->db, "INSERT INTO a VALUES (2, 'new')");
     expect(f, "c public.a after{id=2,w=new}", "COMMIT");
 }
 
-static void partitions_travel_as_leaves_or_as_their_root(void **state)
-{
+static void partitions_travel_as_leaves_or_as_their_root(void **state) {
     struct fixture *f = *state;
     sql(f->db, "CREATE TABLE p (id int, v int, PRIMARY KEY (id)) PARTITION BY RANGE (id);"
                "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100);"
-               "CREATE TABLE p2 (v int, id int NOT NULL, PRIMARY KEY (id)); ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (100) TO (200);"
+               "CREATE TABLE p2 (v int, id int NOT NULL, PRIMARY KEY (id)); ALTER TABLE p ATTACH PARTITION "
+               "p2 FOR VALUES FROM (100) TO (200);"
                "INSERT INTO p VALUES (1, 1), (101, 2)");
     f->patterns[0] = "public.p"; /* the root's name takes its partitions */
     f->options.snapshot_workers = 1;
     open_source(f);
-    expect(f, "t public.p1", "t public.p2", "r public.p1 after{id=1,v=1}", "r public.p2 after{v=2,id=101}", "COMMIT");
+    expect(f, "t public.p1", "t public.p2", "r public.p1 after{id=1,v=1}", "r public.p2 after{v=2,id=101}",
+           "COMMIT");
     sql(f->db, "UPDATE p SET id = 102 WHERE id = 1");
     expect(f, "d public.p1 before{id=1,v=~}", "c public.p2 after{v=1,id=102}", "COMMIT");
-    sql(f->db, "CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (200) TO (300); INSERT INTO p VALUES (201, 3)");
+    sql(f->db,
+        "CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (200) TO (300); INSERT INTO p VALUES (201, 3)");
     expect(f, "c public.p3 after{id=201,v=3}", "COMMIT");
     close_source(f);
     buf_clear(&f->state);
@@ -452,12 +466,12 @@ static void partitions_travel_as_leaves_or_as_their_root(void **state)
     expect(f, "c public.p after{id=103,v=4}", "u public.p after{id=103,v=5}", "COMMIT");
 }
 
-static void columns_and_tables_are_selected_by_pattern(void **state)
-{
+static void columns_and_tables_are_selected_by_pattern(void **state) {
     struct fixture *f = *state;
     static const char *keys[] = {"public.a"}, *values[] = {"!secret"};
-    sql(f->db, "CREATE TABLE a (id int PRIMARY KEY, secret text, v int); INSERT INTO a VALUES (1, 's', 2);"
-               "CREATE TABLE skipped (id int PRIMARY KEY); CREATE PUBLICATION millrace_contract FOR ALL TABLES");
+    sql(f->db,
+        "CREATE TABLE a (id int PRIMARY KEY, secret text, v int); INSERT INTO a VALUES (1, 's', 2);"
+        "CREATE TABLE skipped (id int PRIMARY KEY); CREATE PUBLICATION millrace_contract FOR ALL TABLES");
     f->patterns[1] = "!public.skip*";
     f->options.tables.n = 2;
     f->options.columns = (struct text_map){keys, values, 1};
@@ -477,16 +491,20 @@ static void columns_and_tables_are_selected_by_pattern(void **state)
     assert_int_equal(f->err.id, ERR_CONFIG);
 }
 
-static void types_arrive(void **state)
-{
+static void types_arrive(void **state) {
     struct fixture *f = *state;
-    sql(f->db, "CREATE SCHEMA shop; CREATE TYPE shop.mood AS ENUM ('sad', 'ok'); CREATE DOMAIN shop.price AS numeric(8,2) NOT NULL;"
+    sql(f->db, "CREATE SCHEMA shop; CREATE TYPE shop.mood AS ENUM ('sad', 'ok'); CREATE DOMAIN shop.price AS "
+               "numeric(8,2) NOT NULL;"
                "CREATE TYPE shop.pair AS (m shop.mood, p shop.price);"
-               "CREATE TABLE a (id int PRIMARY KEY, m shop.mood, p shop.price, ms shop.mood[], pr shop.pair, ps shop.price[], u uuid, j jsonb, ts timestamptz);"
-               "INSERT INTO a VALUES (1, 'ok', 1.5, '{sad,NULL}', '(ok,2)', '{1.25}', '00000000-0000-0000-0000-000000000001', '{\"a\": 1}', '2024-01-02 03:04:05+00')");
+               "CREATE TABLE a (id int PRIMARY KEY, m shop.mood, p shop.price, ms shop.mood[], pr shop.pair, "
+               "ps shop.price[], u uuid, j jsonb, ts timestamptz);"
+               "INSERT INTO a VALUES (1, 'ok', 1.5, '{sad,NULL}', '(ok,2)', '{1.25}', "
+               "'00000000-0000-0000-0000-000000000001', '{\"a\": 1}', '2024-01-02 03:04:05+00')");
     open_source(f);
     expect(f, "t public.a",
-           "r public.a after{id=1,m=ok,p=1.50,ms={sad,NULL},pr=(ok,2.00),ps={1.25},u=00000000-0000-0000-0000-000000000001,j={\"a\": 1},ts=2024-01-02T03:04:05Z}");
+           "r public.a "
+           "after{id=1,m=ok,p=1.50,ms={sad,NULL},pr=(ok,2.00),ps={1.25},u=00000000-0000-0000-0000-"
+           "000000000001,j={\"a\": 1},ts=2024-01-02T03:04:05Z}");
     const struct table *t = f->item.change.table;
     assert_string_equal(t->columns[1].type, "shop.mood");
     assert_string_equal(t->columns[1].labels[1], "ok");
@@ -507,8 +525,7 @@ static void types_arrive(void **state)
     assert_string_equal(f->item.change.table->columns[1].labels[2], "great");
 }
 
-static void a_value_that_cannot_be_carried_is_named(void **state)
-{
+static void a_value_that_cannot_be_carried_is_named(void **state) {
     struct fixture *f = *state;
     sql(f->db, "CREATE TABLE a (id int PRIMARY KEY, n numeric(5,2))");
     open_source(f);
@@ -525,7 +542,7 @@ static void a_value_that_cannot_be_carried_is_named(void **state)
     assert_non_null(strstr(f->err.text, "numeric: string"));
 }
 
-/* ---- exactness under writers ------------------------------------------------------------------------------------- */
+/* ---- exactness under writers ----------------------------------------------------------------------- */
 
 enum { ROWS = 400, WRITERS = 4 };
 struct writer {
@@ -535,8 +552,7 @@ struct writer {
     int commits;
 };
 
-static void *write_along(void *arg)
-{
+static void *write_along(void *arg) {
     struct writer *w = arg;
     PGconn *conn = PQconnectdb(conninfo);
     unsigned seed = (unsigned)w->number;
@@ -544,11 +560,13 @@ static void *write_along(void *arg)
     while (!*w->stop) {
         char text[512];
         int a = rand_r(&seed) % ROWS, b = rand_r(&seed) % ROWS, n = rand_r(&seed);
-        snprintf(text, sizeof text,
-                 "BEGIN; INSERT INTO w VALUES (%d, %d) ON CONFLICT (id) DO UPDATE SET n = excluded.n; "
-                 "DELETE FROM w WHERE id = %d; SAVEPOINT s; UPDATE w SET n = -1 WHERE id = %d; ROLLBACK TO s; "
-                 "INSERT INTO w SELECT %d, 1 WHERE NOT EXISTS (SELECT FROM w WHERE id = %d) ON CONFLICT DO NOTHING; COMMIT",
-                 a, n, b, b, (a + b) % ROWS, (a + b) % ROWS);
+        snprintf(
+            text, sizeof text,
+            "BEGIN; INSERT INTO w VALUES (%d, %d) ON CONFLICT (id) DO UPDATE SET n = excluded.n; "
+            "DELETE FROM w WHERE id = %d; SAVEPOINT s; UPDATE w SET n = -1 WHERE id = %d; ROLLBACK TO s; "
+            "INSERT INTO w SELECT %d, 1 WHERE NOT EXISTS (SELECT FROM w WHERE id = %d) ON CONFLICT DO "
+            "NOTHING; COMMIT",
+            a, n, b, b, (a + b) % ROWS, (a + b) % ROWS);
         PGresult *res = PQexec(conn, text);
         if (PQresultStatus(res) == PGRES_COMMAND_OK)
             w->commits++;
@@ -565,9 +583,9 @@ struct model {
     int64_t n[ROWS + 1];
 };
 
-/* Applies as a strict replica would: an insert of a row that is there, or a delete of one that is not, is a failure. */
-static void model_apply(struct model *m, const struct change *c)
-{
+/* Applies as a strict replica would: an insert of a row that is there, or a delete of one that is not, is a
+ * failure. */
+static void model_apply(struct model *m, const struct change *c) {
     if (c->op == OP_TRUNCATE) {
         memset(m, 0, sizeof *m);
         return;
@@ -581,8 +599,7 @@ static void model_apply(struct model *m, const struct change *c)
         m->n[id] = row[1].i;
 }
 
-static void assert_model_is_source(struct fixture *f, const struct model *m)
-{
+static void assert_model_is_source(struct fixture *f, const struct model *m) {
     PGresult *res = PQexec(f->db, "SELECT id, n FROM w ORDER BY id");
     int at = 0;
     for (int id = 0; id < ROWS; id++) {
@@ -597,10 +614,10 @@ static void assert_model_is_source(struct fixture *f, const struct model *m)
     PQclear(res);
 }
 
-static void snapshot_and_stream_are_exact_while_writers_write_and_the_source_restarts(void **state)
-{
+static void snapshot_and_stream_are_exact_while_writers_write_and_the_source_restarts(void **state) {
     struct fixture *f = *state;
-    sql(f->db, "CREATE TABLE w (id int PRIMARY KEY, n bigint); INSERT INTO w SELECT i, 0 FROM generate_series(0, 399, 2) i");
+    sql(f->db, "CREATE TABLE w (id int PRIMARY KEY, n bigint); INSERT INTO w SELECT i, 0 FROM "
+               "generate_series(0, 399, 2) i");
     volatile bool stop = false;
     struct writer writers[WRITERS] = {0};
     for (int i = 0; i < WRITERS; i++) {
@@ -646,10 +663,9 @@ static void snapshot_and_stream_are_exact_while_writers_write_and_the_source_res
     free(m);
 }
 
-/* ---- feedback ---------------------------------------------------------------------------------------------------- */
+/* ---- feedback -------------------------------------------------------------------------------------- */
 
-static void wait_for(struct fixture *f, const char *question, const char *answer)
-{
+static void wait_for(struct fixture *f, const char *question, const char *answer) {
     for (int i = 0; i < 500; i++) {
         if (strcmp(ask(f->db, question), answer) == 0)
             return;
@@ -658,15 +674,17 @@ static void wait_for(struct fixture *f, const char *question, const char *answer
     fail_msg("%s never became %s", question, answer);
 }
 
-static void the_slot_moves_on_confirm_and_not_before(void **state)
-{
+static void the_slot_moves_on_confirm_and_not_before(void **state) {
     struct fixture *f = *state;
     char question[256], before[64];
     sql(f->db, "CREATE TABLE a (id int PRIMARY KEY)");
     open_source(f);
     pass_snapshot(f);
     next_within(f, 50);
-    snprintf(before, sizeof before, "%s", ask(f->db, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'millrace_contract'"));
+    snprintf(
+        before, sizeof before, "%s",
+        ask(f->db,
+            "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'millrace_contract'"));
     sql(f->db, "INSERT INTO a VALUES (1)");
     expect(f, "c public.a after{id=1}", "COMMIT");
     mark(f);
@@ -674,21 +692,30 @@ static void the_slot_moves_on_confirm_and_not_before(void **state)
         next_within(f, 10);
         assert_int_equal(postgres_source.service(f->source, &f->err), OK);
     }
-    assert_string_equal(ask(f->db, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'millrace_contract'"), before);
+    assert_string_equal(
+        ask(f->db,
+            "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'millrace_contract'"),
+        before);
     confirm(f);
-    snprintf(question, sizeof question, "SELECT confirmed_flush_lsn > '%s' FROM pg_replication_slots WHERE slot_name = 'millrace_contract'", before);
+    snprintf(
+        question, sizeof question,
+        "SELECT confirmed_flush_lsn > '%s' FROM pg_replication_slots WHERE slot_name = 'millrace_contract'",
+        before);
     wait_for(f, question, "t");
     /* and it is the end of the commit, so that nothing waits for a later one */
-    wait_for(f, "SELECT flush_lsn = replay_lsn AND write_lsn = flush_lsn FROM pg_stat_replication WHERE application_name = 'millrace'", "t");
+    wait_for(f,
+             "SELECT flush_lsn = replay_lsn AND write_lsn = flush_lsn FROM pg_stat_replication WHERE "
+             "application_name = 'millrace'",
+             "t");
 }
 
-static void an_idle_source_lets_its_slot_move_on(void **state)
-{
+static void an_idle_source_lets_its_slot_move_on(void **state) {
     struct fixture *f = *state;
     sql(f->db, "CREATE TABLE a (id int PRIMARY KEY)");
     open_source(f);
     pass_snapshot(f);
-    sql(f->db, "CREATE SCHEMA other; CREATE TABLE other.x (t text); INSERT INTO other.x SELECT repeat('x', 1000) FROM generate_series(1, 30000)");
+    sql(f->db, "CREATE SCHEMA other; CREATE TABLE other.x (t text); INSERT INTO other.x SELECT repeat('x', "
+               "1000) FROM generate_series(1, 30000)");
     int64_t deadline = clock_mono(f->env.clock) + 15000000;
     do
         assert_true(next_within(f, 15000) && clock_mono(f->env.clock) < deadline);
@@ -696,17 +723,19 @@ static void an_idle_source_lets_its_slot_move_on(void **state)
     assert_true(f->position.commit == 0); /* the snapshot's end: nothing of ours has happened since */
     mark(f);
     confirm(f);
-    wait_for(f, "SELECT pg_current_wal_lsn() - confirmed_flush_lsn < 1000000 FROM pg_replication_slots WHERE slot_name = 'millrace_contract'", "t");
+    wait_for(f,
+             "SELECT pg_current_wal_lsn() - confirmed_flush_lsn < 1000000 FROM pg_replication_slots WHERE "
+             "slot_name = 'millrace_contract'",
+             "t");
     close_source(f);
     open_source(f); /* and from the mark of an idle item we go on */
     sql(f->db, "INSERT INTO a VALUES (5)");
     expect(f, "c public.a after{id=5}", "COMMIT");
 }
 
-/* ---- needs re-snapshot ------------------------------------------------------------------------------------------- */
+/* ---- needs a new snapshot ---------------------------------------------------------------------------- */
 
-static void stream_a_little(struct fixture *f)
-{
+static void stream_a_little(struct fixture *f) {
     sql(f->db, "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1)");
     open_source(f);
     pass_snapshot(f);
@@ -716,12 +745,15 @@ static void stream_a_little(struct fixture *f)
     confirm(f);
     next_within(f, 50);
     close_source(f);
-    for (int i = 0; i < 200 && strcmp(ask(f->db, "SELECT active FROM pg_replication_slots WHERE slot_name = 'millrace_contract'"), "f") != 0; i++)
+    for (int i = 0;
+         i < 200 &&
+         strcmp(ask(f->db, "SELECT active FROM pg_replication_slots WHERE slot_name = 'millrace_contract'"),
+                "f") != 0;
+         i++)
         usleep(10000);
 }
 
-static void mend_and_go_on(struct fixture *f)
-{
+static void mend_and_go_on(struct fixture *f) {
     sql(f->db, "DELETE FROM a WHERE id = 1");
     if (try_open(f, true) != OK)
         fail_msg("%s", f->err.text);
@@ -734,8 +766,7 @@ static void mend_and_go_on(struct fixture *f)
     assert_true(f->position.generation == 2);
 }
 
-static void a_dropped_slot_needs_a_new_snapshot(void **state)
-{
+static void a_dropped_slot_needs_a_new_snapshot(void **state) {
     struct fixture *f = *state;
     stream_a_little(f);
     sql(f->db, "SELECT pg_drop_replication_slot('millrace_contract'); INSERT INTO a VALUES (3)");
@@ -743,8 +774,7 @@ static void a_dropped_slot_needs_a_new_snapshot(void **state)
     mend_and_go_on(f);
 }
 
-static void a_recreated_slot_needs_a_new_snapshot(void **state)
-{
+static void a_recreated_slot_needs_a_new_snapshot(void **state) {
     struct fixture *f = *state;
     stream_a_little(f);
     sql(f->db, "SELECT pg_drop_replication_slot('millrace_contract')");
@@ -754,8 +784,7 @@ static void a_recreated_slot_needs_a_new_snapshot(void **state)
     mend_and_go_on(f);
 }
 
-static void a_slot_moved_ahead_needs_a_new_snapshot(void **state)
-{
+static void a_slot_moved_ahead_needs_a_new_snapshot(void **state) {
     struct fixture *f = *state;
     stream_a_little(f);
     sql(f->db, "INSERT INTO a VALUES (3)");
@@ -764,8 +793,7 @@ static void a_slot_moved_ahead_needs_a_new_snapshot(void **state)
     mend_and_go_on(f);
 }
 
-static void another_history_needs_a_new_snapshot(void **state)
-{
+static void another_history_needs_a_new_snapshot(void **state) {
     struct fixture *f = *state;
     stream_a_little(f);
     char *flushed = strstr(buf_cstr(&f->state), "\"flushed\":\"");
@@ -781,8 +809,7 @@ static void another_history_needs_a_new_snapshot(void **state)
     free(kept);
 }
 
-static void a_dropped_publication_needs_a_new_snapshot(void **state)
-{
+static void a_dropped_publication_needs_a_new_snapshot(void **state) {
     struct fixture *f = *state;
     stream_a_little(f);
     sql(f->db, "DROP PUBLICATION millrace_contract; INSERT INTO a VALUES (3)");
@@ -790,8 +817,7 @@ static void a_dropped_publication_needs_a_new_snapshot(void **state)
     mend_and_go_on(f);
 }
 
-static void a_crash_in_the_middle_of_a_snapshot_begins_it_again(void **state)
-{
+static void a_crash_in_the_middle_of_a_snapshot_begins_it_again(void **state) {
     struct fixture *f = *state;
     sql(f->db, "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a SELECT generate_series(1, 1000)");
     open_source(f);
@@ -812,22 +838,79 @@ static void a_crash_in_the_middle_of_a_snapshot_begins_it_again(void **state)
     expect(f, "c public.a after{id=3}", "COMMIT");
 }
 
-static void an_active_slot_is_waited_for(void **state)
-{
+static void an_active_slot_is_waited_for(void **state) {
     struct fixture *f = *state;
     stream_a_little(f);
     open_source(f);
     struct source *first = f->source;
-    struct source_resume resume = {.found = true, .position = f->position, .boundary = true, .state = buf_cstr(&f->state)};
+    struct source_resume resume = {
+        .found = true, .position = f->position, .boundary = true, .state = buf_cstr(&f->state)};
     assert_int_equal(postgres_source.open(&f->options, &f->env, &resume, &f->source, &f->err), RETRY);
     assert_int_equal(f->err.id, ERR_SLOT_ACTIVE);
     f->source = first;
 }
 
-/* ---- refusals and reports ---------------------------------------------------------------------------------------- */
+static void a_timeline_that_left_before_our_position_needs_a_new_snapshot(void **state) {
+    (void)state;
+    static const char history[] = "1\t0/5000000\tno recovery target specified\n2\t0/7000000\tbefore 2024\n";
+    struct err err;
+    assert_int_equal(timeline_check(history, 3, 1, 0x5000000, &err), OK);
+    assert_int_equal(timeline_check(history, 3, 2, 0x6000000, &err), OK);
+    assert_int_equal(timeline_check(history, 3, 1, 0x5000001, &err), FATAL);
+    assert_int_equal(err.id, ERR_NEEDS_RESNAPSHOT);
+    assert_non_null(strstr(err.text, "0/5000000"));
+    assert_int_equal(timeline_check(history, 3, 7, 0x100, &err), FATAL);
+    assert_int_equal(timeline_check("", 1, 2, 0x100, &err), FATAL);
+}
 
-static void tables_that_cannot_be_captured_are_refused_with_their_sql(void **state)
-{
+static void a_severed_stream_is_opened_again_and_nothing_is_missing(void **state) {
+    struct fixture *f = *state;
+    stream_a_little(f);
+    open_source(f);
+    sql(f->db, "INSERT INTO a VALUES (10)");
+    expect(f, "c public.a after{id=10}", "COMMIT");
+    mark(f);
+    confirm(f);
+    sql(f->db, "INSERT INTO a VALUES (11)");
+    sql(f->db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'millrace'");
+    enum code code;
+    int64_t deadline = clock_mono(f->env.clock) + 10000000;
+    do {
+        code = postgres_source.next(f->source, &f->item, &f->err);
+        usleep(1000);
+    } while ((code == AGAIN || code == OK) && clock_mono(f->env.clock) < deadline);
+    assert_int_equal(code, RETRY);
+    assert_int_equal(f->err.id, ERR_SOURCE_UNREACHABLE);
+    close_source(f);
+    open_source(f); /* from the mark, which is before 11 */
+    f->position = (struct position){0};
+    expect(f, "c public.a after{id=11}", "COMMIT");
+}
+
+static void a_caller_that_takes_nothing_keeps_its_session_by_service(void **state) {
+    struct fixture *f = *state;
+    char *url = NULL;
+    assert_true(asprintf(&url, "%s options='-c wal_sender_timeout=900'", conninfo) > 0);
+    f->options.url = url;
+    sql(f->db, "CREATE TABLE a (id int PRIMARY KEY)");
+    open_source(f);
+    pass_snapshot(f);
+    next_within(f, 100);
+    sql(f->db, "INSERT INTO a SELECT generate_series(1, 200000)"); /* more than the socket holds */
+    for (int i = 0; i < 30; i++) {
+        assert_int_equal(postgres_source.service(f->source, &f->err), OK);
+        usleep(100000);
+    }
+    for (int i = 0; i < 200000; i++)
+        next(f);
+    expect(f, "COMMIT");
+    free(url);
+    f->options.url = conninfo;
+}
+
+/* ---- refusals and reports -------------------------------------------------------------------------- */
+
+static void tables_that_cannot_be_captured_are_refused_with_their_sql(void **state) {
     struct fixture *f = *state;
     sql(f->db, "CREATE TABLE a (v int)");
     assert_int_equal(try_open(f, false), FATAL);
@@ -842,13 +925,13 @@ static void tables_that_cannot_be_captured_are_refused_with_their_sql(void **sta
     f->patterns[0] = "public.nowhere";
     assert_int_equal(try_open(f, false), FATAL);
     assert_int_equal(f->err.id, ERR_SOURCE_TABLE);
-    assert_string_equal(ask(f->db, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'millrace_contract'"), "0");
+    assert_string_equal(
+        ask(f->db, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'millrace_contract'"), "0");
     f->patterns[0] = "public.*";
     open_source(f);
 }
 
-static void a_refused_login_is_final_and_an_absent_server_is_not(void **state)
-{
+static void a_refused_login_is_final_and_an_absent_server_is_not(void **state) {
     struct fixture *f = *state;
     char *url = NULL;
     assert_true(asprintf(&url, "%s user=millrace_nobody_here password=sesame", conninfo) > 0);
@@ -864,13 +947,13 @@ static void a_refused_login_is_final_and_an_absent_server_is_not(void **state)
     free(url);
 }
 
-static void status_and_check_say_where_it_stands(void **state)
-{
+static void status_and_check_say_where_it_stands(void **state) {
     struct fixture *f = *state;
     struct source_resume none = {0};
     CLEANUP_BUF json = {0}, findings = {0};
     stream_a_little(f);
-    struct source_resume resume = {.found = true, .position = f->position, .boundary = true, .state = buf_cstr(&f->state)};
+    struct source_resume resume = {
+        .found = true, .position = f->position, .boundary = true, .state = buf_cstr(&f->state)};
     assert_int_equal(postgres_source.status(&f->options, &f->env, &resume, 5000, &json, &f->err), OK);
     assert_non_null(strstr(buf_cstr(&json), "\"state\":\"stopped\""));
     sql(f->db, "SELECT pg_drop_replication_slot('millrace_contract'); CREATE TABLE keyless (v text)");
@@ -888,8 +971,7 @@ static void status_and_check_say_where_it_stands(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_snapshot_truncates_reads_and_commits_and_the_stream_goes_on_from_there),
         TEST(a_key_change_is_a_delete_and_a_create),
@@ -913,6 +995,9 @@ int main(void)
         TEST(a_dropped_publication_needs_a_new_snapshot),
         TEST(a_crash_in_the_middle_of_a_snapshot_begins_it_again),
         TEST(an_active_slot_is_waited_for),
+        TEST(a_timeline_that_left_before_our_position_needs_a_new_snapshot),
+        TEST(a_severed_stream_is_opened_again_and_nothing_is_missing),
+        TEST(a_caller_that_takes_nothing_keeps_its_session_by_service),
         TEST(tables_that_cannot_be_captured_are_refused_with_their_sql),
         TEST(a_refused_login_is_final_and_an_absent_server_is_not),
         TEST(status_and_check_say_where_it_stands),

@@ -2,47 +2,42 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include "capture/postgres/pgoutput.h"
 
 static struct pgoutput *frame; /* large: one for all tests */
 
-/* ---- writing frames ---------------------------------------------------------------------------------------------- */
+/* ---- writing frames -------------------------------------------------------------------------------- */
 
-static void put_number(struct buf *b, uint64_t v, int bytes)
-{
+static void put_number(struct buf *b, uint64_t v, int bytes) {
     for (int i = bytes - 1; i >= 0; i--)
         buf_putc(b, (char)(v >> (8 * i)));
 }
-static void put_name(struct buf *b, const char *name)
-{
+static void put_name(struct buf *b, const char *name) {
     buf_put(b, name, strlen(name) + 1);
 }
-static void put_text(struct buf *b, const char *text)
-{
+static void put_text(struct buf *b, const char *text) {
     buf_putc(b, 't');
     put_number(b, strlen(text), 4);
     buf_puts(b, text);
 }
 
-static void put_begin(struct buf *b)
-{
+static void put_begin(struct buf *b) {
     buf_putc(b, 'B');
     put_number(b, 0x16B374D848, 8);
     put_number(b, 1000000, 8);
     put_number(b, 731, 4);
 }
-static void put_commit(struct buf *b)
-{
+static void put_commit(struct buf *b) {
     buf_putc(b, 'C');
     buf_putc(b, 0);
     put_number(b, 0x16B374D848, 8);
     put_number(b, 0x16B374D878, 8);
     put_number(b, 1000000, 8);
 }
-static void put_relation(struct buf *b)
-{
+static void put_relation(struct buf *b) {
     buf_putc(b, 'R');
     put_number(b, 16385, 4);
     put_name(b, "public");
@@ -58,22 +53,19 @@ static void put_relation(struct buf *b)
     put_number(b, 25, 4);
     put_number(b, 0xFFFFFFFF, 4);
 }
-static void put_row(struct buf *b)
-{
+static void put_row(struct buf *b) {
     put_number(b, 3, 2);
     put_text(b, "7");
     buf_putc(b, 'n');
     buf_putc(b, 'u');
 }
-static void put_insert(struct buf *b)
-{
+static void put_insert(struct buf *b) {
     buf_putc(b, 'I');
     put_number(b, 16385, 4);
     buf_putc(b, 'N');
     put_row(b);
 }
-static void put_update(struct buf *b)
-{
+static void put_update(struct buf *b) {
     buf_putc(b, 'U');
     put_number(b, 16385, 4);
     buf_putc(b, 'K');
@@ -81,36 +73,31 @@ static void put_update(struct buf *b)
     buf_putc(b, 'N');
     put_row(b);
 }
-static void put_delete(struct buf *b)
-{
+static void put_delete(struct buf *b) {
     buf_putc(b, 'D');
     put_number(b, 16385, 4);
     buf_putc(b, 'O');
     put_row(b);
 }
-static void put_truncate(struct buf *b)
-{
+static void put_truncate(struct buf *b) {
     buf_putc(b, 'T');
     put_number(b, 2, 4);
     buf_putc(b, 3);
     put_number(b, 16385, 4);
     put_number(b, 16390, 4);
 }
-static void put_type(struct buf *b)
-{
+static void put_type(struct buf *b) {
     buf_putc(b, 'Y');
     put_number(b, 16400, 4);
     put_name(b, "shop");
     put_name(b, "mood");
 }
-static void put_origin(struct buf *b)
-{
+static void put_origin(struct buf *b) {
     buf_putc(b, 'O');
     put_number(b, 1, 8);
     put_name(b, "elsewhere");
 }
-static void put_message(struct buf *b)
-{
+static void put_message(struct buf *b) {
     buf_putc(b, 'M');
     buf_putc(b, 1);
     put_number(b, 1, 8);
@@ -124,9 +111,9 @@ static put_f *const all[] = {put_begin,  put_commit,   put_relation, put_insert,
                              put_delete, put_truncate, put_type,     put_origin, put_message};
 enum { N_ALL = sizeof all / sizeof *all };
 
-/* Parses a copy that ends exactly where the frame does, so that the address sanitizer sees any step over it. */
-static const char *parse(const char *data, size_t len)
-{
+/* Parses a copy that ends exactly where the frame does, so that the address sanitizer sees any step over it.
+ */
+static const char *parse(const char *data, size_t len) {
     char *copy = malloc(len + !len);
     memcpy(copy, data, len);
     const char *why = pgoutput_parse(slice_make(copy, len), frame);
@@ -134,10 +121,9 @@ static const char *parse(const char *data, size_t len)
     return why;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------------- */
 
-static void a_begin_tells_the_commit_record_and_the_time_since_1970(void **state)
-{
+static void a_begin_tells_the_commit_record_and_the_time_since_1970(void **state) {
     (void)state;
     CLEANUP_BUF b = {0};
     put_begin(&b);
@@ -148,8 +134,7 @@ static void a_begin_tells_the_commit_record_and_the_time_since_1970(void **state
     assert_int_equal(frame->xid, 731);
 }
 
-static void a_commit_tells_its_end(void **state)
-{
+static void a_commit_tells_its_end(void **state) {
     (void)state;
     CLEANUP_BUF b = {0};
     put_commit(&b);
@@ -157,8 +142,7 @@ static void a_commit_tells_its_end(void **state)
     assert_true(frame->end_lsn == 0x16B374D878);
 }
 
-static void a_relation_tells_its_columns_and_identity(void **state)
-{
+static void a_relation_tells_its_columns_and_identity(void **state) {
     (void)state;
     CLEANUP_BUF b = {0};
     put_relation(&b);
@@ -173,8 +157,7 @@ static void a_relation_tells_its_columns_and_identity(void **state)
     assert_int_equal(r->columns[1].typmod, -1);
 }
 
-static void an_update_tells_old_and_new(void **state)
-{
+static void an_update_tells_old_and_new(void **state) {
     (void)state;
     CLEANUP_BUF b = {0};
     put_update(&b);
@@ -187,8 +170,7 @@ static void an_update_tells_old_and_new(void **state)
     assert_int_equal(frame->new.fields[2].kind, 'u');
 }
 
-static void an_update_without_old_row_has_none(void **state)
-{
+static void an_update_without_old_row_has_none(void **state) {
     (void)state;
     CLEANUP_BUF b = {0};
     buf_putc(&b, 'U');
@@ -199,8 +181,7 @@ static void an_update_without_old_row_has_none(void **state)
     assert_int_equal(frame->old_kind, 0);
 }
 
-static void a_truncate_tells_all_its_relations(void **state)
-{
+static void a_truncate_tells_all_its_relations(void **state) {
     (void)state;
     CLEANUP_BUF b = {0};
     put_truncate(&b);
@@ -210,10 +191,9 @@ static void a_truncate_tells_all_its_relations(void **state)
     assert_int_equal(pgoutput_relid(frame, 1), 16390);
 }
 
-/* ---- hostile bytes ----------------------------------------------------------------------------------------------- */
+/* ---- hostile bytes --------------------------------------------------------------------------------- */
 
-static void every_frame_is_read_whole_and_no_prefix_of_it_is(void **state)
-{
+static void every_frame_is_read_whole_and_no_prefix_of_it_is(void **state) {
     (void)state;
     for (int i = 0; i < N_ALL; i++) {
         CLEANUP_BUF b = {0};
@@ -226,8 +206,7 @@ static void every_frame_is_read_whole_and_no_prefix_of_it_is(void **state)
     }
 }
 
-static void every_byte_may_be_anything(void **state)
-{
+static void every_byte_may_be_anything(void **state) {
     (void)state;
     for (int i = 0; i < N_ALL; i++) {
         CLEANUP_BUF b = {0};
@@ -244,8 +223,7 @@ static void every_byte_may_be_anything(void **state)
     }
 }
 
-static void lengths_of_two_gigabytes_and_more_are_refused(void **state)
-{
+static void lengths_of_two_gigabytes_and_more_are_refused(void **state) {
     (void)state;
     static const uint32_t lengths[] = {0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1000};
     for (int i = 0; i < 4; i++) {
@@ -272,8 +250,7 @@ static void lengths_of_two_gigabytes_and_more_are_refused(void **state)
     }
 }
 
-static void more_columns_than_a_table_can_have_are_refused(void **state)
-{
+static void more_columns_than_a_table_can_have_are_refused(void **state) {
     (void)state;
     CLEANUP_BUF row = {0}, relation = {0};
     buf_putc(&row, 'I');
@@ -294,8 +271,7 @@ static void more_columns_than_a_table_can_have_are_refused(void **state)
     assert_non_null(parse(relation.data, relation.len));
 }
 
-static void unknown_frames_and_kinds_are_refused(void **state)
-{
+static void unknown_frames_and_kinds_are_refused(void **state) {
     (void)state;
     assert_non_null(parse("", 0));
     assert_non_null(parse("S\0\0\0\1\1", 6)); /* streaming of open transactions was not asked for */
@@ -310,8 +286,7 @@ static void unknown_frames_and_kinds_are_refused(void **state)
     assert_non_null(parse(b.data, b.len));
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_begin_tells_the_commit_record_and_the_time_since_1970),
         cmocka_unit_test(a_commit_tells_its_end),
