@@ -1,0 +1,145 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/config.h"
+#include "journal/journal_table.h"
+#include "journal/kafka/ends.h"
+
+static enum code open_with(const char *yaml, struct err *err) {
+    struct arena arena = {0};
+    struct config_node *map;
+    struct journal *journal = NULL;
+    struct kafka_options options = {0};
+    assert_int_equal(config_read_text(slice_of(yaml), "test", &arena, &map, err), OK);
+    enum code code = option_fill(&kafka_option_table, map, &options, &arena, err);
+    if (code == OK)
+        code = kafka_journal.open(&options, &journal, err);
+    if (code == OK) {
+        assert_string_equal(kafka_journal.prefix(journal), options.topic_prefix);
+        kafka_journal.close(journal);
+    }
+    arena_free(&arena);
+    return code;
+}
+
+static void a_small_configuration_is_enough(void **state) {
+    struct err err = {0};
+    (void)state;
+    if (open_with("brokers: a:9092\ntopic_prefix: shop\n", &err) != OK)
+        fail_msg("%s", err.text);
+    if (open_with(
+            "{brokers: 'a:9092', topic_prefix: a.b_C-1, replication: 3, properties: {compression.type: lz4}}",
+            &err) != OK)
+        fail_msg("%s", err.text);
+}
+
+static void what_cannot_be_is_refused_by_name_and_without_its_value(void **state) {
+    static const struct {
+        const char *yaml, *word;
+    } bad[] = {
+        {"topic_prefix: shop", "brokers"},
+        {"brokers: a", "topic_prefix"},
+        {"{brokers: a, topic_prefix: 'a b'}", "topic_prefix"},
+        {"{brokers: a, topic_prefix: __shop}", "topic_prefix"},
+        {"{brokers: a, topic_prefix: shop, replication: 0}", "replication"},
+        {"{brokers: a, topic_prefix: shop, partitions: 1001}", "partitions"},
+        {"{brokers: a, topic_prefix: shop, properties: {enable.idempotence: 'false'}}", "enable.idempotence"},
+        {"{brokers: a, topic_prefix: shop, properties: {ACKS: '1'}}", "ACKS"},
+        {"{brokers: a, topic_prefix: shop, properties: {transactional.id: x}}", "transactional.id"},
+        {"{brokers: a, topic_prefix: shop, properties: {no.such.key: hush-hush}}", "no.such.key"},
+        {"{brokers: a, topic_prefix: shop, properties: {security.protocol: hush-hush}}", "security.protocol"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct err err = {0};
+        assert_int_equal(open_with(bad[i].yaml, &err), FATAL);
+        assert_int_equal(err.id, ERR_CONFIG);
+        assert_non_null(strstr(err.text, bad[i].word));
+        assert_null(strstr(err.text, "hush-hush"));
+    }
+}
+
+static void errors_mean_what_the_table_says(void **state) {
+    static const struct {
+        rd_kafka_resp_err_t error;
+        enum code code;
+        enum err_id id;
+    } want[] = {
+        {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, FATAL, ERR_JOURNAL_REFUSED},
+        {RD_KAFKA_RESP_ERR__SSL, FATAL, ERR_JOURNAL_REFUSED},
+        {RD_KAFKA_RESP_ERR__FENCED, RETRY, ERR_JOURNAL_FENCED},
+        {RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, RETRY, ERR_JOURNAL_FENCED},
+        {RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, FATAL, ERR_ROW_TOO_LARGE},
+        {RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, FATAL, ERR_JOURNAL_GAP},
+        {RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, RETRY, ERR_JOURNAL_UNREACHABLE},
+        {RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING, RETRY, ERR_JOURNAL_UNREACHABLE},
+        {RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, RETRY, ERR_JOURNAL_UNREACHABLE},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        struct err err = {0};
+        assert_int_equal(kafka_error(&err, want[i].error, "try", "topic"), want[i].code);
+        assert_int_equal(err.id, want[i].id);
+    }
+}
+
+static void a_delta_tells_what_was_touched_and_a_full_record_all(void **state) {
+    struct kafka_ends e = {0};
+    struct commit_record r = {0};
+    (void)state;
+    int a = kafka_ends_add(&e, "a", 2, true), hidden = kafka_ends_add(&e, "schemas", 1, true),
+        b = kafka_ends_add(&e, "b", 1, false);
+    e.topics[hidden].internal = true;
+    kafka_ends_note(&e, b, 0, 7);
+    kafka_ends_note(&e, hidden, 0, 3);
+    kafka_ends_note(&e, a, 1, 5);
+    kafka_ends_note(&e, b, 0, 8);
+    kafka_ends_note(&e, b, 0,
+                    6); /* reports of one partition come in order; a smaller offset changes nothing */
+    kafka_ends_fill(&e, false, &r);
+    assert_int_equal(r.n_topics, 2);
+    assert_int_equal(r.n_ends, 2);
+    assert_string_equal(r.topics[0].name, "a");
+    assert_int_equal(r.ends[0].partition, 1);
+    assert_int_equal(r.ends[1].topic, 1);
+    assert_int_equal(r.ends[1].offset, 8);
+    kafka_ends_forget_touched(&e);
+    kafka_ends_fill(&e, false, &r);
+    assert_int_equal(r.n_topics, 0);
+    kafka_ends_note(&e, a, 0, 1);
+    kafka_ends_fill(&e, true, &r);
+    assert_int_equal(r.n_topics, 2);
+    assert_int_equal(r.n_ends, 3);
+    kafka_ends_free(&e);
+}
+
+static void records_that_disagree_about_a_topic_are_corrupt(void **state) {
+    struct kafka_ends e = {0};
+    struct err err = {0};
+    struct commit_topic topic = {"a", 3, true};
+    struct partition_end end = {0, 2, 9};
+    struct commit_record r = {.topics = &topic, .n_topics = 1, .ends = &end, .n_ends = 1};
+    (void)state;
+    assert_int_equal(kafka_ends_apply(&e, &r, &err), OK);
+    assert_int_equal(e.topics[0].ends[2], 9);
+    assert_int_equal(e.topics[0].ends[0], -1);
+    topic.partitions = 4;
+    assert_int_equal(kafka_ends_apply(&e, &r, &err), FATAL);
+    assert_int_equal(err.id, ERR_JOURNAL_CORRUPT);
+    kafka_ends_free(&e);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_small_configuration_is_enough),
+        cmocka_unit_test(what_cannot_be_is_refused_by_name_and_without_its_value),
+        cmocka_unit_test(errors_mean_what_the_table_says),
+        cmocka_unit_test(a_delta_tells_what_was_touched_and_a_full_record_all),
+        cmocka_unit_test(records_that_disagree_about_a_topic_are_corrupt),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
