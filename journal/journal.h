@@ -54,8 +54,9 @@ struct journal_append {
 /* Hands a record over (taken, not durable). AGAIN: the local queue (bounded in bytes) is full, call journal_writer_poll
  * and again. RETRY. FATAL/ROW_TOO_LARGE: names limit, size and both remedies; FATAL/JOURNAL_FENCED. */
 typedef enum code journal_append_f(struct journal_writer *w, const struct journal_append *record, struct err *err);
-/* Ends the transaction with `record` (the writer fills seq, topics, ends, full; the caller position, boundary, ts, state).
- * AGAIN: not done within wait_ms, call again with the same arguments. OK: durable. With nothing appended it writes only
+/* Ends the transaction with `record` (the writer fills seq, topics, ends, full; the caller position, boundary, ts, state;
+ * what the writer filled is valid until the next call for the writer).
+ * AGAIN: not done within wait_ms (the last step may take a second longer), call again with the same arguments. OK: durable. With nothing appended it writes only
  * the commit record. RETRY: outcome unknown. FATAL/JOURNAL_FENCED. */
 typedef enum code journal_commit_f(struct journal_writer *w, struct commit_record *record, int64_t wait_ms, struct err *err);
 /* Serves callbacks for at most wait_ms. Errors of delivery show up here or in the next call: RETRY. */
