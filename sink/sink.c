@@ -43,6 +43,7 @@ const struct option_table sink_options = {"sink", "Keys of every entry of `sinks
 struct sink_topic {
     char *name;
     bool mine, fresh;             /* this worker's; never written by this sink before */
+    bool applied;                 /* committed at least once by this claim: no longer parked */
     struct stream *streams;
     int n_streams;
     const struct mapped *mapped;  /* version that the batch holds; NULL: none yet */
@@ -453,6 +454,19 @@ static void committed(struct sink *s, const struct sink_progress *progress, int6
               F_LSN("position", s->position.commit), F_INT("us", now - begun));
 }
 
+/* Tables that were parked and go on again: the replica is told, once for each claim. */
+static enum code unpark(struct sink *s, struct err *err)
+{
+    for (int i = 0; i < s->n_topics && s->env->config->consistency == CONSISTENCY_KEY; i++) {
+        struct sink_topic *t = s->topics[i];
+        if (t->applied || !t->mapped || !t->mapped->table) continue;
+        enum code code = s->env->target->park(s->target, t->mapped->table->schema, t->mapped->table->name, NULL, err);
+        if (code != OK) return code;
+        t->applied = true;
+    }
+    return OK;
+}
+
 static enum code commit(struct sink *s, struct err *err)
 {
     int64_t begun = clock_mono(s->env->clock);
@@ -469,8 +483,9 @@ static enum code commit(struct sink *s, struct err *err)
     arena_reset(&s->scratch);
     progress.n_offsets = moved_offsets(s, &s->scratch, &progress.offsets);
     code = s->env->target->commit(s->target, &progress, err);
-    if (code == OK) committed(s, &progress, begun);
-    return code;
+    if (code != OK) return code;
+    committed(s, &progress, begun);
+    return unpark(s, err);
 }
 
 /* A table that cannot go on. transaction: the sink stops. key: the table is left standing, the others go on. */

@@ -92,7 +92,7 @@ def test_every_type_arrives_by_snapshot_and_by_stream(world):
     create(world)
     fill(world, 0)
     m = world.millrace(world.config(sinks=[world.sink()], log={"level": "info"}))
-    world.wait_equal(deadline_s=90, types=True)
+    world.wait_equal(deadline_s=90)
     fill(world, 1000)
     world.wait_equal(deadline_s=60)
     for i, values in enumerate(TYPES.values()):
