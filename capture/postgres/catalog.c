@@ -253,7 +253,7 @@ static void fill_key(const struct pgoutput_relation *shape, const struct today *
     bool same = (int)json_array_size(order) == n;
     for (int i = 0; i < n; i++)
         same = same && list_has(order, names[i]);
-    if (same || shape->identity == 'f') {
+    if (same || shape->identity == 'f' || shape->identity == 'n') {
         n = (int)json_array_size(order);
         for (int i = 0; i < n; i++)
             names[i] = slice_of(json_string_value(json_array_get(order, (size_t)i)));
@@ -309,12 +309,14 @@ static enum code fill_table(struct catalog *c, const struct pgoutput_relation *s
     return OK;
 }
 
-/* Updates of such a table may leave large values out, both then and now. */
+/* Updates of such a table may leave large values out, both then and now; never those of its identity, which
+ * the server logs when they are stored out of line. */
 static enum code fill_partial(struct catalog *c, const struct pgoutput_relation *shape, const struct today *t,
                               struct table *table, struct err *err) {
     bool toastable = false;
     for (int i = 0; i < table->n_columns; i++)
-        toastable |= json_is_true(json_array_get(today_column(t, slice_of(table->columns[i].name)), 2));
+        toastable |= !table->columns[i].key &&
+                     json_is_true(json_array_get(today_column(t, slice_of(table->columns[i].name)), 2));
     bool then = toastable && shape->identity != 'f' && shape->identity != 'n';
     table->partial = then && c->options->partial_rows == PG_PARTIAL_HISTORY;
     if (!then || table->partial || t->identity == 'f' || t->identity == 'n')
@@ -368,6 +370,28 @@ static void relation_put(struct catalog *c, struct relation *r) {
     *at = r;
 }
 
+/* A table that was dropped since. Its key is in the frame unless its identity is FULL: then it is that of the
+ * version we know, and without one the changes, whose rows are gone from the source, are left out rather than
+ * keyed wrongly. */
+static bool dropped(struct catalog *c, const struct pgoutput_relation *shape, struct today *t) {
+    if (t->found || shape->identity != 'f')
+        return false;
+    const struct relation *old = catalog_find(c, shape->relid);
+    if (old && old->table && old->table->n_key) {
+        t->key = json_array();
+        for (int i = 0; i < old->table->n_key; i++)
+            json_array_append_new(t->key, json_string(old->table->columns[old->table->key[i]].name));
+    }
+    if (old && old->table)
+        return false;
+    CLEANUP_BUF name = {0};
+    buf_printf(&name, "%.*s.%.*s", (int)shape->schema.len, shape->schema.data, (int)shape->name.len,
+               shape->name.data);
+    log_warn("capture", "a table was dropped before its last changes were read; they are left out",
+             F_STR("table", buf_cstr(&name)));
+    return true;
+}
+
 enum code catalog_take(struct catalog *c, const struct pgoutput_relation *shape, struct relation **ret,
                        struct err *err) {
     CLEANUP_TODAY t = {0};
@@ -377,7 +401,7 @@ enum code catalog_take(struct catalog *c, const struct pgoutput_relation *shape,
     const struct table *kept = NULL;
     int *to = NULL;
     struct arena scratch = {0};
-    if (selected(c, shape, &t)) {
+    if (selected(c, shape, &t) && !dropped(c, shape, &t)) {
         struct table table = {0};
         to = arena_alloc(&scratch, sizeof *to * (size_t)(shape->n + 1));
         code = fill_table(c, shape, &t, &scratch, &table, to, err);
