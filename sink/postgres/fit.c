@@ -142,11 +142,11 @@ static enum code plan_missing(struct plan *p, const struct column *column, bool 
     return OK;
 }
 
-/* A text column holds the exact text of kinds that are text anyway. */
+/* A text column holds the exact text of every kind but BOOL, whose text in the journal is not that of a cast.
+ * It is also how a type that changed in the source is passed: older rows of the journal have the old one,
+ * newer rows the new one. */
 static bool text_holds(const struct column *column, const struct type_name *have) {
-    bool textual = column->kind == KIND_TEXT || column->kind == KIND_ENUM || column->kind == KIND_UUID ||
-                   column->kind == KIND_JSON || column->kind == KIND_XML || column->kind == KIND_LTREE;
-    return textual && !have->array && have->n_mods == 0 &&
+    return column->kind != KIND_BOOL && !have->array && have->n_mods == 0 &&
            (strcmp(have->base, "text") == 0 || strcmp(have->base, "character varying") == 0);
 }
 
