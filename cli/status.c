@@ -62,9 +62,11 @@ static void add_lag(json_t *sink, const struct commit_record *last)
     int64_t behind = (int64_t)last->seq - slowest;
     double lag = behind > 0 && commit_us > 0 ? (double)(clock_wall(&clock_system) - commit_us) / 1e6 : 0;
     json_object_set_new(sink, "lag_commit_records", json_integer(behind));
-    json_object_set_new(sink, "lag_seconds", json_real(lag));
-    if (!json_object_get(sink, "state"))
-        json_object_set_new(sink, "state", json_string(json_array_size(json_object_get(sink, "parked")) ? "tables-parked" : behind > 0 ? "behind" : "current"));
+    bool building = slowest == 0 && behind > 0; /* nothing applied yet: how far it is behind cannot be told in seconds */
+    json_object_set_new(sink, "lag_seconds", building ? json_null() : json_real(lag));
+    if (json_object_get(sink, "state")) return;
+    bool parked = json_array_size(json_object_get(sink, "parked")) > 0;
+    json_object_set_new(sink, "state", json_string(parked ? "tables-parked" : building ? "building" : behind > 0 ? "behind" : "current"));
 }
 
 static json_t *sink_json(const struct pipeline_sink *sink, const struct stop *stop, const struct commit_record *last)

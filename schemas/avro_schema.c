@@ -186,7 +186,7 @@ static void put_named(struct buf *out, const struct column *column) {
     put(out, "{'type':'");
     put(out, kinds[column->kind].avro);
     put(out, "','connect.version':1");
-    if (column->kind == KIND_ENUM)
+    if (column->kind == KIND_ENUM && column->labels)
         put_parameters_enum(out, column->labels);
     else if (column->kind == KIND_BITS)
         buf_printf(out, ",\"connect.parameters\":{\"length\":\"%d\"}", column->length);
@@ -215,6 +215,9 @@ static void put_field(struct buf *out, const struct column *column, const char *
     put(out, nullable ? ",'type':['null'," : ",'type':");
     put_type(out, column, point_seen);
     put(out, nullable ? "],'default':null" : "");
+}
+
+static void put_attributes_of(struct buf *out, const struct column *column, const char *name) {
     put(out, ",'millrace.type':");
     put_string(out, column->type);
     if (column->key)
@@ -288,6 +291,7 @@ static void put_value_record(struct buf *out, const struct table *table, const c
             buf_putc(out, ',');
         const struct column *column = &table->columns[i];
         put_field(out, column, names.final[i], column->nullable, &point_seen);
+        put_attributes_of(out, column, names.final[i]);
     }
     put(out, "],");
     put_connect_name(out, topic, "Value");
@@ -358,8 +362,12 @@ void avro_schema_key(const struct table *table, const char *topic, struct buf *o
     for (int i = 0; i < table->n_key; i++) {
         if (i)
             buf_putc(out, ',');
-        int column = table->key[i];
-        put_field(out, &table->columns[column], names.final[column], false, &point_seen);
+        /* Without our attributes and without labels: key bytes hold the schema's id, and a key that got other bytes by a
+         * longer varchar or a new label would never be superseded in a compacted topic. */
+        struct column column = table->columns[table->key[i]];
+        column.labels = NULL;
+        put_field(out, &column, names.final[table->key[i]], false, &point_seen);
+        buf_putc(out, '}');
     }
     put(out, "],");
     put_connect_name(out, topic, "Key");

@@ -362,8 +362,23 @@ static void the_exact_names_types_and_keys_stand_beside(void **state) {
     assert_non_null(strstr(
         out.data,
         "\"fields\":[{\"name\":\"a_1\",\"type\":{\"type\":\"string\",\"connect.version\":1,\"connect.name\":"
-        "\"io.debezium.data.Uuid\"},\"millrace.type\":\"uuid\",\"millrace.key\":1,\"millrace.name\":\"a 1\"},"
-        "{\"name\":\"b\",\"type\":\"int\",\"millrace.type\":\"integer\",\"millrace.key\":2}]"));
+        "\"io.debezium.data.Uuid\"}},{\"name\":\"b\",\"type\":\"int\"}]"));
+}
+
+static void a_keys_schema_changes_only_with_its_avro_type(void **state) {
+    (void)state;
+    static const char *few[] = {"sad", NULL}, *more[] = {"sad", "ok", NULL};
+    struct column short_text = {"k", "varchar(10)", KIND_TEXT, .key = 1}, long_text = {"k", "varchar(20)", KIND_TEXT, .key = 1};
+    struct column few_labels = {"k", "m", KIND_ENUM, .key = 1, .labels = few}, more_labels = {"k", "m", KIND_ENUM, .key = 1, .labels = more};
+    struct column *pairs[][2] = {{&short_text, &long_text}, {&few_labels, &more_labels}};
+    for (size_t i = 0; i < 2; i++) {
+        int key[] = {0};
+        struct table a = {"s", "t", pairs[i][0], 1, key, 1}, b = {"s", "t", pairs[i][1], 1, key, 1};
+        CLEANUP_BUF first = {0}, second = {0};
+        key_text(&a, "p.s.t", &first);
+        key_text(&b, "p.s.t", &second);
+        assert_string_equal(first.data, second.data);
+    }
 }
 
 static void control_characters_in_names_are_escaped(void **state) {
@@ -464,6 +479,7 @@ int main(void) {
         cmocka_unit_test(columns_that_collide_after_adjustment_are_numbered),
         cmocka_unit_test(the_parts_of_a_topic_become_a_legal_namespace),
         cmocka_unit_test(the_exact_names_types_and_keys_stand_beside),
+        cmocka_unit_test(a_keys_schema_changes_only_with_its_avro_type),
         cmocka_unit_test(control_characters_in_names_are_escaped),
         cmocka_unit_test(a_table_of_1600_foreign_columns_and_one_of_none_have_schemas),
         cmocka_unit_test(the_key_of_a_truncate_is_a_record_of_ours),
