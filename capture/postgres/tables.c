@@ -21,7 +21,8 @@ static void put_query(struct buf *sql, int version, const char *publication) {
         "(SELECT json_agg(a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT "
         "a.attisdropped AND a.attgenerated = '' AND a.attlen = -1 AND a.attstorage IN ('x', 'e', 'm') AND "
         "NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND CASE c.relreplident WHEN 'd' THEN "
-        "i.indisprimary ELSE i.indisreplident END AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))), ");
+        "i.indisprimary ELSE i.indisreplident END AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - "
+        "1]))), ");
     CLEANUP_BUF name = {0};
     put_literal(&name, publication ? publication : "");
     buf_printf(sql, "p.tablename IS NOT NULL, %s, %s, ", narrow ? "p.rowfilter" : "NULL",
