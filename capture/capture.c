@@ -77,7 +77,7 @@ struct capture {
     struct commit_record record;
     struct buf state;
     uint64_t mark;
-    struct metric *m_commits, *m_commit_seconds, *m_lag, *m_batch, *m_position;
+    struct metric *m_commits, *m_commit_seconds, *m_lag, *m_lag_seconds, *m_held, *m_batch, *m_position;
 };
 
 /* ---- open and close --------------------------------------------------------------------------------------------- */
@@ -98,6 +98,8 @@ static void make_metrics(struct capture *c)
     c->m_commits = metric_get(METRIC_COUNTER, "millrace_capture_commits_total", "Journal transactions committed.", labels);
     c->m_commit_seconds = metric_get(METRIC_HISTOGRAM, "millrace_capture_commit_seconds", "Time from the decision to commit to durable.", labels);
     c->m_lag = metric_get(METRIC_GAUGE, "millrace_capture_lag_bytes", "Log written by the source and not yet taken.", labels);
+    c->m_lag_seconds = metric_get(METRIC_GAUGE, "millrace_capture_lag_seconds", "Age of the newest durable change while the source has more, else 0.", labels);
+    c->m_held = metric_get(METRIC_GAUGE, "millrace_capture_slot_bytes", "Log that the source keeps because it is not confirmed as durable.", labels);
     c->m_batch = metric_get(METRIC_GAUGE, "millrace_capture_batch_changes", "Changes in the last journal transaction.", labels);
     c->m_position = metric_get(METRIC_GAUGE, "millrace_capture_commit_timestamp_seconds", "Source commit time of the newest durable change.", labels);
 }
@@ -330,7 +332,6 @@ static enum code commit_done(struct capture *c, struct err *err)
     metric_add(c->m_commits, 1);
     metric_observe(c->m_commit_seconds, (double)(now - c->commit_begun_us) / 1e6);
     metric_set(c->m_batch, (double)c->appended);
-    metric_set(c->m_lag, (double)c->env->source->lag_bytes(c->source));
     if (c->commit_us) metric_set(c->m_position, (double)c->commit_us / 1e6);
     flush_counts(c);
     c->committing = c->idle_due = c->idle_urgent = false;
@@ -422,12 +423,21 @@ static enum code step(struct capture *c, struct err *err)
     return polled == OK || polled == AGAIN ? code : polled;
 }
 
+static void measure(struct capture *c)
+{
+    uint64_t lag = c->env->source->lag_bytes(c->source);
+    bool behind = c->commit_us > 0 && (lag > 0 || c->appended > 0);
+    metric_set(c->m_lag, (double)lag);
+    metric_set(c->m_held, (double)c->env->source->held_bytes(c->source));
+    metric_set(c->m_lag_seconds, behind ? (double)(clock_wall(c->env->clock) - c->commit_us) / 1e6 : 0);
+}
+
 static enum code service(struct capture *c, struct err *err)
 {
     int64_t now = clock_mono(c->env->clock);
     if (now - c->service_us < SERVICE_US) return OK;
     c->service_us = now;
-    metric_set(c->m_lag, (double)c->env->source->lag_bytes(c->source));
+    measure(c);
     return c->env->source->service(c->source, err);
 }
 

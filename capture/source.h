@@ -92,5 +92,6 @@ struct source_ops {
     source_check_f *check;
     struct source_progress (*progress)(struct source *source);
     uint64_t (*lag_bytes)(struct source *source); /* log written by the server but not yet taken, as last told by it */
+    uint64_t (*held_bytes)(struct source *source); /* log the server keeps for us: written and not yet confirmed durable */
 };
 struct source { const struct source_ops *ops; };

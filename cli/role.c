@@ -99,6 +99,8 @@ static void wait_before_retry(struct role *role, struct backoff *backoff, const 
     int64_t ms = backoff_next_ms(backoff, &clock_system), now = clock_mono(&clock_system);
     log_warn(room_of(role), "will try again", F_STR("of", name_of(role)), F_INT("worker", role->worker), F_STR("name", err_name(err->id)),
              F_STR("error", err->text), F_INT("in_ms", ms));
+    const char *labels[] = {"room", room_of(role), "name", name_of(role), NULL};
+    metric_add(metric_get(METRIC_COUNTER, "millrace_retries_total", "Times a role was thrown away and opened anew.", labels), 1);
     pthread_mutex_lock(&role->lock);
     role->view.retries++;
     pthread_mutex_unlock(&role->lock);

@@ -77,11 +77,11 @@ struct sink {
     bool claimed, dirty, pinned;     /* dirty: changes taken and not committed. pinned: parked topics hold the cursor back */
     size_t batch_used;
     int64_t claim_us, renew_us, committed_us, first_us, progress_us;
-    uint64_t taken, taken_bytes, progress_taken;
+    uint64_t taken, taken_bytes, progress_taken, progress_seq;
     int64_t stamps[STAMPS];          /* source commit times of what is not committed yet */
     int n_stamps;
     struct sink_progress_view view;
-    struct metric *m_commits, *m_commit_seconds, *m_latency, *m_time, *m_seq_lag, *m_retries;
+    struct metric *m_commits, *m_commit_seconds, *m_latency, *m_time, *m_seq_lag, *m_lag_seconds, *m_batch;
 };
 
 /* ---- open and close --------------------------------------------------------------------------------------------- */
@@ -95,6 +95,8 @@ static void make_metrics(struct sink *s)
     s->m_commit_seconds = metric_get(METRIC_HISTOGRAM, "millrace_sink_commit_seconds", "Time to write a batch to the replica and commit it.", labels);
     s->m_latency = metric_get(METRIC_HISTOGRAM, "millrace_sink_latency_seconds", "From the commit at the source to the commit in the replica, per source transaction.", labels);
     s->m_time = metric_get(METRIC_GAUGE, "millrace_sink_commit_timestamp_seconds", "Source commit time of the newest applied transaction.", labels);
+    s->m_lag_seconds = metric_get(METRIC_GAUGE, "millrace_sink_lag_seconds", "Age of the newest applied source transaction while the journal has more, else 0.", labels);
+    s->m_batch = metric_get(METRIC_GAUGE, "millrace_sink_batch_changes", "Changes in the last replica transaction.", labels);
     s->m_seq_lag = metric_get(METRIC_GAUGE, "millrace_sink_lag_commit_records", "Commit records in the journal that are not applied yet, as last seen.", labels);
 }
 
@@ -444,6 +446,7 @@ static void committed(struct sink *s, const struct sink_progress *progress, int6
     s->committed_us = s->renew_us = now;
     s->view.commit_seq = s->seen_seq;
     s->view.commit_us = s->commit_us;
+    metric_set(s->m_batch, (double)(s->taken - s->view.changes));
     s->view.changes = s->taken;
     s->view.bytes = s->taken_bytes;
     metric_add(s->m_commits, 1);
@@ -576,10 +579,15 @@ static void report_progress(struct sink *s)
     int64_t now = clock_mono(s->env->clock);
     s->view.catching_up = s->seen_seq < s->until_seq;
     if (now - s->progress_us < PROGRESS_US) return;
-    double rate = (double)(s->taken - s->progress_taken) * 1e6 / (double)(now - s->progress_us);
+    double seconds = (double)(now - s->progress_us) / 1e6, rate = (double)(s->taken - s->progress_taken) / seconds;
+    double seqs = (double)(s->seen_seq - s->progress_seq) / seconds, left = (double)(s->view.commit_seq_end - s->seen_seq);
+    bool behind = s->view.commit_seq_end > s->seen_seq && s->commit_us > 0;
+    metric_set(s->m_lag_seconds, behind ? (double)(clock_wall(s->env->clock) - s->commit_us) / 1e6 : 0);
     if (s->taken != s->progress_taken && s->view.commit_seq_end > s->seen_seq + 10)
         log_info(ROOM, "catching up", F_STR("sink", s->env->name), F_INT("worker", s->env->worker), F_INT("seq", s->seen_seq),
-                 F_INT("of", s->view.commit_seq_end), F_INT("changes", s->taken), F_INT("changes_per_s", rate));
+                 F_INT("of", s->view.commit_seq_end), F_INT("changes", s->taken), F_INT("changes_per_s", rate),
+                 F_INT("seconds_left", seqs > 0 ? left / seqs : -1));
+    s->progress_seq = s->seen_seq;
     s->progress_us = now;
     s->progress_taken = s->taken;
 }

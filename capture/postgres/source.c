@@ -435,6 +435,12 @@ static uint64_t source_lag_bytes(struct source *source) {
     return lag_of(self(source));
 }
 
+static uint64_t source_held_bytes(struct source *source) {
+    const struct pg_source *s = self(source);
+    uint64_t end = s->wal_end > s->stream.keepalive ? s->wal_end : s->stream.keepalive;
+    return s->stream.conn && end > s->stream.confirmed ? end - s->stream.confirmed : 0;
+}
+
 const struct source_ops postgres_source = {
     .options = &pgsource_options,
     .connector = "postgresql",
@@ -450,4 +456,5 @@ const struct source_ops postgres_source = {
     .check = pgsource_check,
     .progress = source_progress,
     .lag_bytes = source_lag_bytes,
+    .held_bytes = source_held_bytes,
 };
