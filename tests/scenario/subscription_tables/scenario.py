@@ -8,7 +8,7 @@ def settle(world, tables=None, **options):
 
 def start(world, setup, tables=None, ignore_columns=(), source=None):
     world.source.sql(setup)
-    m = world.millrace(world.config(registry=False, source=source))
+    m = world.millrace(world.config(registry=False, source=source, sinks=[world.sink(lease="1s")]))
     settle(world, tables, ignore_columns=ignore_columns)
     return m
 

@@ -8,7 +8,7 @@ def settle(world, tables=None, **options):
 
 def start(world, setup, **config):
     world.source.sql(setup)
-    m = world.millrace(world.config(registry=False, **config))
+    m = world.millrace(world.config(**{"registry": False, "sinks": [world.sink(lease="1s")]} | config))
     settle(world)
     return m
 
@@ -55,7 +55,7 @@ def test_large_transactions_with_changes_of_tables_inside_that_are_partly_undone
 
 
 def test_a_column_is_dropped_and_comes_again_with_another_type(world):
-    m = start(world, "create table t (id int primary key, x int); alter table t replica identity full; insert into t values (1, 1), (2, 2)", sinks=[world.sink()])
+    m = start(world, "create table t (id int primary key, x int); alter table t replica identity full; insert into t values (1, 1), (2, 2)")
     mark = m.log_size()
     world.source.sql("begin; update t set x = 5; alter table t drop column x; alter table t add column x text default 'n'; update t set x = 'new' || id; commit")
     m.wait_log(r"name=target-table .*public\.t.* TYPE text", 20, since=mark)
