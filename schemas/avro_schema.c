@@ -4,6 +4,7 @@
 #include "schemas/avro_schema.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 
@@ -226,6 +227,10 @@ static void put_attributes_of(struct buf *out, const struct column *column, cons
         put(out, ",'millrace.name':");
         put_string(out, column->name);
     }
+    if (column->missing) {
+        put(out, ",'millrace.missing':");
+        put_string(out, column->missing);
+    }
     buf_putc(out, '}');
 }
 
@@ -297,6 +302,8 @@ static void put_value_record(struct buf *out, const struct table *table, const c
     put_connect_name(out, topic, "Value");
     put(out, ",'millrace.table':");
     put_pair(out, table->schema, table->name);
+    if (table->incarnation)
+        buf_printf(out, ",\"millrace.incarnation\":%" PRIu64, table->incarnation);
     put(out, table->partial ? ",'millrace.partial':true" : "");
     put_user_types(out, table);
     buf_putc(out, '}');

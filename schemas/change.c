@@ -71,7 +71,8 @@ static uint64_t digest_column(uint64_t hash, const struct column *column) {
     hash = digest_number(hash, column->scale);
     hash = digest_number(hash, column->nullable);
     hash = digest_number(hash, column->key);
-    return digest_list(hash, column->labels);
+    hash = digest_list(hash, column->labels);
+    return column->missing ? digest_text(hash, column->missing) : hash;
 }
 
 static uint64_t digest_type(uint64_t hash, const struct user_type *type) {
@@ -91,6 +92,8 @@ uint64_t table_digest(const struct table *table) {
     for (int i = 0; i < table->n_key; i++)
         hash = digest_number(hash, table->key[i]);
     hash = digest_number(hash, table->partial);
+    if (table->incarnation)
+        hash = fnv_u64(hash, table->incarnation);
     hash = digest_number(hash, table->n_types);
     for (int i = 0; i < table->n_types; i++)
         hash = digest_type(hash, &table->types[i]);
@@ -120,6 +123,7 @@ static struct column *copy_columns(struct arena *arena, const struct table *tabl
         copy[i].name = copy_text(arena, copy[i].name);
         copy[i].type = copy_text(arena, copy[i].type);
         copy[i].labels = copy_list(arena, copy[i].labels);
+        copy[i].missing = copy_text(arena, copy[i].missing);
     }
     return copy;
 }

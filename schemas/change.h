@@ -84,6 +84,7 @@ struct column {
     bool nullable;           /* may be NULL on the wire */
     int key;                 /* 0 = not in the key, otherwise its place 1..n_key */
     const char *const *labels; /* ENUM: the labels in order, NULL-terminated */
+    const char *missing;       /* what rows from before the column have (ADD COLUMN ... DEFAULT), as the source's text; NULL: NULL */
 };
 
 /* A type of the source's users that a replica must have before the table can be created. */
@@ -106,7 +107,8 @@ struct table {
     bool partial;            /* updates may carry ABSENT values: the topic keeps its whole history instead of being compacted */
     struct user_type *types; /* in an order in which they can be created */
     int n_types;
-    uint64_t digest;         /* table_digest: of everything above */
+    uint64_t digest;         /* table_digest: of everything else here */
+    uint64_t incarnation;    /* of the table at the source: another one means dropped and made anew, the same under another name means renamed; 0 = not known */
 };
 
 uint64_t table_digest(const struct table *table); /* FNV-1a of a canonical form; computed once by the maker */

@@ -163,6 +163,8 @@ static bool column_describe(struct compiler *k, const json_t *field, struct plan
     const json_t *key = json_object_get(field, "millrace.key");
     column->name = arena_strdup(k->arena, name ? name : json_attribute(field, "name"));
     column->type = arena_strdup(k->arena, type ? type : "");
+    const char *missing = json_attribute(field, "millrace.missing");
+    column->missing = missing ? arena_strdup(k->arena, missing) : NULL;
     column->kind = plan->kind;
     column->length = plan->length;
     column->scale = plan->scale;
@@ -272,6 +274,8 @@ static bool table_compile(struct compiler *k, const struct shape *row) {
     plan->columns = arena_zalloc(k->arena, ((size_t)row->n + 1) * sizeof *plan->columns);
     table->columns = arena_zalloc(k->arena, ((size_t)row->n + 1) * sizeof *table->columns);
     table->partial = json_is_true(json_object_get(named->json, "millrace.partial"));
+    json_int_t incarnation = json_integer_value(json_object_get(named->json, "millrace.incarnation"));
+    table->incarnation = incarnation > 0 ? (uint64_t)incarnation : 0;
     if (!table_name(k, named, table) ||
         !table_types(k, json_object_get(named->json, "millrace.types"), table))
         return false;

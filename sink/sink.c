@@ -72,6 +72,7 @@ struct sink {
     uint64_t seen_seq;               /* newest record whose window is done */
     int64_t seen_next;               /* offset after it in the commits topic */
     uint64_t until_seq;              /* no commit before this record was applied */
+    uint64_t generation;             /* changes of older generations are of no more use: this one begins with a snapshot */
     struct position position;
     int64_t commit_us;
     bool claimed, dirty, pinned;     /* dirty: changes taken and not committed. pinned: parked topics hold the cursor back */
@@ -226,7 +227,9 @@ static enum code choose_frontier(struct sink *s, struct err *err)
     enum code code = s->journal->commits_last(s->reader, OPEN_WAIT_MS, &s->end_arena, &last, &offset, err);
     if (code != OK || !last) return code == AGAIN ? OK : code;
     s->view.commit_seq_end = last->seq;
-    if (s->progress.commit_seq == 0 || last->ts_us - s->progress.commit_us > HISTORY_SAFE_US) s->until_seq = last->seq;
+    s->generation = last->position.generation;
+    bool newer = s->generation > s->position.generation;
+    if (newer || s->progress.commit_seq == 0 || last->ts_us - s->progress.commit_us > HISTORY_SAFE_US) s->until_seq = last->seq;
     if (s->until_seq > s->seen_seq)
         log_info(ROOM, "building the replica from the journal", F_STR("sink", s->env->name), F_INT("worker", s->env->worker),
                  F_INT("from_seq", s->seen_seq), F_INT("to_seq", s->until_seq));
@@ -384,6 +387,7 @@ static enum code take_change(struct sink *s, struct stream *stream, struct err *
     struct sink_topic *t = stream->topic;
     struct encoded bytes = {stream->head.key, stream->head.value, stream->head.header, stream->head.other_key};
     struct change change;
+    if (stream->head_position.generation < s->generation) return OK; /* a newer snapshot replaces it: also what stopped us there */
     arena_reset(&s->scratch);
     enum code code = decoder_change(s->decoder, &bytes, &s->scratch, &change, err);
     if (code != OK) return code == AGAIN ? OK : code;

@@ -73,7 +73,7 @@ struct today {
     char identity;
     json_t *key;       /* column names in the primary key's order, or NULL */
     json_t *index;     /* the same of the identity index */
-    json_t *columns;   /* [name, not_null, toastable, generated, type, typmod] */
+    json_t *columns;   /* [name, not_null, toastable, generated, type, typmod, missing] */
     json_t *ancestors; /* [schema, name] of the tables above a partition */
     char schema[PG_NAME_MAX], name[PG_NAME_MAX];
 };
@@ -98,7 +98,8 @@ static const char today_sql[] =
     "a.attnum = k.attnum), "
     "(SELECT json_agg(json_build_array(a.attname, a.attnotnull, a.attlen = -1 AND a.attstorage IN ('x', 'e', "
     "'m'), "
-    "  a.attgenerated <> '', a.atttypid::bigint, a.atttypmod) ORDER BY a.attnum) FROM pg_attribute a"
+    "  a.attgenerated <> '', a.atttypid::bigint, a.atttypmod, CASE WHEN a.atthasmissing THEN "
+    "a.attmissingval::text::text[] END) ORDER BY a.attnum) FROM pg_attribute a"
     " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), "
     "CASE WHEN c.relispartition THEN (SELECT json_agg(json_build_array(n2.nspname, c2.relname)) FROM "
     "pg_partition_ancestors(c.oid) p"
@@ -228,6 +229,8 @@ static enum code fill_column(struct catalog *c, const struct pgoutput_column *wi
     *type = facts.type;
     pg_column_kind(type, &policy, ret);
     ret->nullable = !(json_is_true(json_array_get(column, 1)) || facts.not_null);
+    const char *missing = json_string_value(json_array_get(json_array_get(column, 6), 0));
+    ret->missing = missing ? arena_strdup(arena, missing) : NULL;
     return OK;
 }
 
@@ -282,6 +285,7 @@ static enum code fill_table(struct catalog *c, const struct pgoutput_relation *s
     struct type_list types = {0};
     table->schema = arena_strndup(arena, shape->schema.data, shape->schema.len);
     table->name = arena_strndup(arena, shape->name.data, shape->name.len);
+    table->incarnation = shape->relid;
     table->columns = arena_zalloc(arena, sizeof *table->columns * (size_t)(shape->n + 1));
     for (int i = 0; i < shape->n; i++) {
         to[i] = -1;

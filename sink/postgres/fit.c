@@ -53,7 +53,7 @@ static void put_create(struct buf *sql, const struct table *table) {
 
 /* On a connection of its own, so that two workers that create tables of one schema do not wait for each
  * other. */
-static enum code create_schema(struct session *s, const char *schema, struct err *err) {
+enum code fit_schema(struct session *s, const char *schema, struct err *err) {
     static const char sql_have[] = "SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1::pg_catalog.name";
     CLEANUP_RESULT *result = NULL;
     enum code code = session_run(s, sql_have, 1, &schema, &result, err);
@@ -80,7 +80,7 @@ enum code fit_create(struct session *s, const struct table *table, struct err *e
         return err_set(err, REJECT, ERR_TARGET_TABLE,
                        "the replica has no table %s.%s; run there: %.1500s; or set create_tables: true",
                        table->schema, table->name, buf_cstr(&sql));
-    enum code code = create_schema(s, table->schema, err);
+    enum code code = fit_schema(s, table->schema, err);
     if (code == OK)
         code = user_types_ensure(s, table, true, SCHEMA_EVOLVE, err);
     for (int i = 0; i < table->n_columns && code == OK; i++) {
@@ -134,12 +134,18 @@ static enum code plan_missing(struct plan *p, const struct column *column, bool 
         enum code code = user_types_resolve(p->s, column->type, err);
         if (code != OK)
             return code;
-        p->added |= !empty;
+        p->added |= !empty && !column->missing && !column->nullable;
     }
     buf_puts(to, "ADD COLUMN ");
     sql_ident(to, column->name);
     buf_printf(to, " %s%s", column->type, empty && !column->nullable ? " NOT NULL" : "");
-    return OK;
+    if (!column->missing)
+        return OK;
+    buf_puts(to, " DEFAULT ");
+    return sql_literal(p->s, to, column->missing)
+               ? OK
+               : err_set(err, REJECT, ERR_TARGET_VALUE, "table %s.%s, column %s: its default cannot be written here",
+                         p->table->schema, p->table->name, column->name);
 }
 
 /* A text column holds the exact text of every kind but BOOL, whose text in the journal is not that of a cast.
@@ -243,7 +249,7 @@ static enum code run_actions(struct plan *p, bool *changed, struct err *err) {
     if (p->added)
         log_warn("sink/postgres",
                  "a column was added to a table with rows: what the source filled into older rows without "
-                 "changing them is not known here; millrace replay brings it",
+                 "changing them is not known here; millrace capture --resnapshot brings it",
                  F_STR("schema", p->table->schema), F_STR("table", p->table->name));
     return OK;
 }

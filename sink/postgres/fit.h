@@ -6,6 +6,8 @@
 /* CREATE SCHEMA (committed at once, like types) and CREATE TABLE (in the open transaction) with the source's
  * exact types. REJECT/TARGET_TABLE with the SQL that mends it, if create_tables is off or a type cannot be
  * had. */
+/* Creates the schema if it is not there; committed at once. */
+MUST_CHECK enum code fit_schema(struct session *s, const char *schema, struct err *err);
 MUST_CHECK enum code fit_create(struct session *s, const struct table *table, struct err *err);
 
 /* Compares and alters in the open transaction. *changed: the shape must be read again.

@@ -94,6 +94,11 @@ void pg_release(struct pg_target *t);
 enum table_state { TABLE_NEW, TABLE_WRITTEN, TABLE_STALE };
 MUST_CHECK enum code progress_table_state(struct pg_target *t, const struct table *table,
                                           enum table_state *ret, struct err *err);
+/* The name under which this sink wrote the same table before the source renamed it; NULL: none. */
+MUST_CHECK enum code progress_table_before(struct pg_target *t, const struct table *table, struct arena *arena,
+                                           const char **ret_schema, const char **ret_name, struct err *err);
+MUST_CHECK enum code progress_table_renamed(struct pg_target *t, const struct table *table, const char *schema,
+                                            const char *name, struct err *err);
 MUST_CHECK enum code progress_table_written(struct pg_target *t, const struct table *table, struct err *err);
 
 /* ---- schema.c ---- */

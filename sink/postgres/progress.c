@@ -252,27 +252,38 @@ static void put_offsets(struct buf arrays[6], const struct sink_progress *progre
 }
 
 /* The first commit after a rebuild: tables that the sink wrote before it and that nothing came for are
- * emptied too. */
+ * emptied too. Of several workers the last one does it: what the others are building must neither be waited
+ * for nor be emptied. A row that is locked is that of a table which its worker empties itself. */
 static enum code empty_stale(struct pg_target *t, struct err *err) {
-    static const char sql[] = "SELECT pg_catalog.format('%I.%I', s.schema, s.name) FROM millrace.sink_table s"
-                              " JOIN pg_catalog.pg_namespace n ON n.nspname = s.schema"
-                              " JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = s.name "
-                              "AND c.relkind IN ('r', 'p')"
-                              " WHERE s.sink = $1 AND s.stale ORDER BY 1 FOR UPDATE OF s";
-    const char *params[] = {t->env.sink};
-    CLEANUP_RESULT *result = NULL;
+    static const char lock[] = "SELECT pg_catalog.pg_advisory_xact_lock(1298232, pg_catalog.hashtext($1))";
+    static const char others[] = "SELECT EXISTS (SELECT FROM millrace.sink_worker WHERE sink = $1 AND worker "
+                                 "<> $2::int AND rebuild)";
+    static const char sql[] =
+        "WITH mine AS (SELECT schema, name FROM millrace.sink_table WHERE sink = $1 AND stale FOR UPDATE SKIP "
+        "LOCKED)"
+        " UPDATE millrace.sink_table s SET stale = false FROM mine"
+        " WHERE s.sink = $1 AND s.schema = mine.schema AND s.name = mine.name"
+        " RETURNING pg_catalog.format('%I.%I', s.schema, s.name), EXISTS (SELECT FROM pg_catalog.pg_namespace n"
+        " JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid WHERE n.nspname = s.schema AND c.relname = s.name "
+        "AND c.relkind IN ('r', 'p'))";
+    char worker[NUMBER_LEN];
+    const char *params[] = {t->env.sink, number(worker, t->worker)};
+    CLEANUP_RESULT *building = NULL, *result = NULL;
     enum code code = session_begin(&t->session, err);
     if (code == OK)
-        code = session_run(&t->session, sql, 1, params, &result, err);
+        code = session_run(&t->session, lock, 1, params, NULL, err);
+    if (code == OK)
+        code = session_run(&t->session, others, 2, params, &building, err);
+    if (code != OK || result_bool(building, 0, 0))
+        return code;
+    code = session_run(&t->session, sql, 1, params, &result, err);
     for (int i = 0; code == OK && i < PQntuples(result); i++) {
+        if (!result_bool(result, i, 1))
+            continue;
         CLEANUP_BUF clear = {0};
         buf_printf(&clear, "DELETE FROM %s", result_text(result, i, 0));
         code = session_run(&t->session, buf_cstr(&clear), 0, NULL, NULL, err);
     }
-    if (code == OK)
-        code =
-            session_run(&t->session, "UPDATE millrace.sink_table SET stale = false WHERE sink = $1 AND stale",
-                        1, params, NULL, err);
     return code;
 }
 
@@ -338,23 +349,57 @@ enum code pg_commit(struct target *target, const struct sink_progress *progress,
 enum code progress_table_state(struct pg_target *t, const struct table *table, enum table_state *ret,
                                struct err *err) {
     static const char sql[] =
-        "SELECT written, stale FROM millrace.sink_table WHERE sink = $1 AND schema = $2 AND name = $3";
-    const char *params[] = {t->env.sink, table->schema, table->name};
+        "SELECT written, stale, incarnation <> $4::bigint FROM millrace.sink_table"
+        " WHERE sink = $1 AND schema = $2 AND name = $3";
+    char incarnation[NUMBER_LEN];
+    const char *params[] = {t->env.sink, table->schema, table->name, number(incarnation, (int64_t)table->incarnation)};
     CLEANUP_RESULT *result = NULL;
     *ret = TABLE_NEW;
-    enum code code = session_run(&t->session, sql, 3, params, &result, err);
+    enum code code = session_run(&t->session, sql, 4, params, &result, err);
     if (code != OK || PQntuples(result) == 0 || !result_bool(result, 0, 0))
         return code;
-    *ret = result_bool(result, 0, 1) ? TABLE_STALE : TABLE_WRITTEN;
+    bool anew = table->incarnation && !PQgetisnull(result, 0, 2) && result_bool(result, 0, 2);
+    *ret = result_bool(result, 0, 1) || anew ? TABLE_STALE : TABLE_WRITTEN;
     return OK;
+}
+
+enum code progress_table_before(struct pg_target *t, const struct table *table, struct arena *arena, const char **ret_schema,
+                                const char **ret_name, struct err *err) {
+    static const char sql[] = "SELECT schema, name FROM millrace.sink_table WHERE sink = $1 AND incarnation = $2::bigint"
+                              " AND written AND NOT stale AND (schema, name) <> ($3, $4)";
+    char incarnation[NUMBER_LEN];
+    const char *params[] = {t->env.sink, number(incarnation, (int64_t)table->incarnation), table->schema, table->name};
+    CLEANUP_RESULT *result = NULL;
+    *ret_schema = *ret_name = NULL;
+    if (!table->incarnation)
+        return OK;
+    enum code code = session_run(&t->session, sql, 4, params, &result, err);
+    if (code != OK || PQntuples(result) == 0)
+        return code;
+    *ret_schema = arena_strdup(arena, result_text(result, 0, 0));
+    *ret_name = arena_strdup(arena, result_text(result, 0, 1));
+    return OK;
+}
+
+enum code progress_table_renamed(struct pg_target *t, const struct table *table, const char *schema, const char *name,
+                                 struct err *err) {
+    static const char forget[] = "DELETE FROM millrace.sink_table WHERE sink = $1 AND schema = $2 AND name = $3";
+    static const char move[] = "UPDATE millrace.sink_table SET schema = $2, name = $3"
+                               " WHERE sink = $1 AND schema = $4 AND name = $5";
+    const char *params[] = {t->env.sink, table->schema, table->name, schema, name};
+    enum code code = session_run(&t->session, forget, 3, params, NULL, err);
+    return code == OK ? session_run(&t->session, move, 5, params, NULL, err) : code;
 }
 
 enum code progress_table_written(struct pg_target *t, const struct table *table, struct err *err) {
     static const char sql[] =
-        "INSERT INTO millrace.sink_table (sink, schema, name, written) VALUES ($1, $2, $3, true)"
-        " ON CONFLICT (sink, schema, name) DO UPDATE SET written = true, stale = false";
-    const char *params[] = {t->env.sink, table->schema, table->name};
-    return session_run(&t->session, sql, 3, params, NULL, err);
+        "INSERT INTO millrace.sink_table AS s (sink, schema, name, written, incarnation)"
+        " VALUES ($1, $2, $3, true, nullif($4::bigint, 0))"
+        " ON CONFLICT (sink, schema, name) DO UPDATE SET written = true, stale = false,"
+        " incarnation = coalesce(excluded.incarnation, s.incarnation)";
+    char incarnation[NUMBER_LEN];
+    const char *params[] = {t->env.sink, table->schema, table->name, number(incarnation, (int64_t)table->incarnation)};
+    return session_run(&t->session, sql, 4, params, NULL, err);
 }
 
 enum code pg_park(struct target *target, const char *schema, const char *table, const char *reason,
@@ -388,7 +433,7 @@ enum code pg_reset(struct target *target, struct err *err) {
         " WHERE sink = $1";
     static const char offsets[] = "DELETE FROM millrace.sink_offset WHERE sink = $1";
     static const char tables[] =
-        "UPDATE millrace.sink_table SET stale = stale OR written, parked_reason = NULL,"
+        "UPDATE millrace.sink_table SET stale = stale OR written, incarnation = NULL, parked_reason = NULL,"
         " parked_at = NULL WHERE sink = $1";
     static const char *const steps[] = {lock, workers, offsets, tables};
     struct pg_target *t = pg_of(target);

@@ -192,6 +192,45 @@ static enum code settle(struct pg_target *t, struct replica *r, bool fresh, bool
     return code == OK ? progress_table_written(t, r->table, err) : code;
 }
 
+/* The source renamed a table that this sink wrote: the replica's follows, its rows stay. Only one worker knows the order of
+ * changes under the old and the new name. */
+static enum code follow_rename(struct pg_target *t, const struct table *table, struct arena *arena, struct err *err) {
+    static const char sql_taken[] = "SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                                    " WHERE n.nspname = $1::pg_catalog.name AND c.relname = $2::pg_catalog.name";
+    const char *schema, *name, *params[] = {table->schema, table->name};
+    CLEANUP_RESULT *result = NULL;
+    enum code code = progress_table_before(t, table, arena, &schema, &name, err);
+    if (code != OK || !name)
+        return code;
+    code = session_run(&t->session, sql_taken, 2, params, &result, err);
+    if (code != OK)
+        return code;
+    if (PQntuples(result) > 0 || t->workers > 1 || t->session.options->schema_change != SCHEMA_EVOLVE)
+        return err_set(err, REJECT, ERR_TARGET_TABLE,
+                       "the source renamed table %s.%s to %s.%s, and the replica cannot follow by itself; mend: millrace "
+                       "capture --resnapshot, then millrace replay --sink %s",
+                       schema, name, table->schema, table->name, t->env.sink);
+    code = fit_schema(&t->session, table->schema, err);
+    CLEANUP_BUF sql = {0};
+    buf_puts(&sql, "ALTER TABLE ");
+    sql_ident(&sql, schema), buf_putc(&sql, '.'), sql_ident(&sql, name);
+    buf_puts(&sql, " SET SCHEMA ");
+    sql_ident(&sql, table->schema);
+    if (code == OK && strcmp(schema, table->schema) != 0)
+        code = session_run(&t->session, buf_cstr(&sql), 0, NULL, NULL, err);
+    buf_clear(&sql);
+    buf_puts(&sql, "ALTER TABLE ");
+    sql_ident(&sql, table->schema), buf_putc(&sql, '.'), sql_ident(&sql, name);
+    buf_puts(&sql, " RENAME TO ");
+    sql_ident(&sql, table->name);
+    if (code == OK && strcmp(name, table->name) != 0)
+        code = session_run(&t->session, buf_cstr(&sql), 0, NULL, NULL, err);
+    t->altered = true;
+    log_info("sink/postgres", "table renamed as in the source", F_STR("from_schema", schema), F_STR("from", name),
+             F_STR("schema", table->schema), F_STR("table", table->name));
+    return code == OK ? progress_table_renamed(t, table, schema, name, err) : code;
+}
+
 static enum code prepare(struct pg_target *t, const struct table *table, bool fresh, bool may_clear,
                          struct replica **ret, struct err *err) {
     struct arena arena = {0};
@@ -199,7 +238,9 @@ static enum code prepare(struct pg_target *t, const struct table *table, bool fr
     t->session.about = NULL;
     enum code code = session_begin(&t->session, err);
     if (code == OK && !find(t, table)) {
-        code = fitted_shape(t, table, &arena, &shape, err);
+        code = follow_rename(t, table, &arena, err);
+        if (code == OK)
+            code = fitted_shape(t, table, &arena, &shape, err);
         if (code == OK)
             code = check_triggers(t, table, &shape, err);
         if (code == OK && table->n_key > 0 && !shape.key_index)

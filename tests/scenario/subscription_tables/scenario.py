@@ -117,9 +117,23 @@ def test_a_table_and_a_schema_are_renamed(world):
     m.term()
     m.start()
     world.source.sql("insert into z.t values (3, 3); update new set v = 0 where id = 1")
-    barrier(world)
+    settle(world)
+    assert world.replica.value("select to_regclass('old') is null and to_regclass('s.t') is null")
     m.term()
-    m.start("run", "--resnapshot")
+
+
+def test_swapped_names_stop_and_a_new_snapshot_mends_them(world):
+    m = start(world, "create table a (id int primary key, v int); create table b (id int primary key, v int); insert into a values (1, 1); insert into b values (2, 2)")
+    world.source.sql("alter table a rename to x; alter table b rename to a; alter table x rename to b; insert into a values (3, 3); insert into b values (4, 4)")
+    m.wait_log("target-table.*renamed table", 20)
+    m.term()
+    mark = m.log_size()
+    m.start("capture", "--resnapshot")
+    m.wait_log("boundary=true", 20, since=mark)
+    m.term()
+    rc, _, err = m.run_cli("replay", "--sink", "replica")
+    assert rc == 0, err
+    m.start()
     settle(world)
     m.term()
 
