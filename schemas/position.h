@@ -6,8 +6,9 @@
  *
  * Ordered lexicographically. `commit` is the LSN of the commit record (pgoutput's Begin tells it before the first
  * change, so that a transaction larger than memory can be shipped while it arrives); rows of a snapshot have commit 0.
- * `ordinal` counts the changes inside the transaction from 1: many changes share one LSN, so an LSN alone is never a
- * position. A position is comparable only within one pipeline. */
+ * `ordinal` counts inside the transaction from 1, with gaps: what is not captured and what may become two changes takes its
+ * numbers too, so that they depend on the log alone. Many changes share one LSN, so an LSN alone is never a position.
+ * A position is comparable only within one pipeline. */
 #pragma once
 
 #include <stdint.h>

@@ -1,5 +1,6 @@
 /* Frames become changes: positions, key changes, truncates. Every frame of a change takes an ordinal, whether
- * its table is selected or not, so that a position does not depend on the selection. */
+ * its table is selected or not, and an update takes two, whether its key changes or not: a position depends
+ * on the log alone, not on the selection or on the keys that the catalog of the day tells. */
 #include "capture/postgres/source.h"
 
 #include "base/log.h"
@@ -141,21 +142,18 @@ static enum code on_update(struct pg_source *s, uint64_t lsn, struct source_item
     enum code code = find(s, f->relid, &r, err);
     if (code == FATAL)
         return code;
-    if (code == AGAIN) {
-        s->ordinal++;
-        return AGAIN;
-    }
-    bool moved = f->old_kind && decode_key_changed(r, &f->old, &f->new);
-    struct position newest = {s->generation, s->tx_lsn, s->ordinal + 1 + moved};
-    if (position_cmp(newest, s->resumed) <= 0) {
+    struct position newest = {s->generation, s->tx_lsn, s->ordinal + 2};
+    if (code == AGAIN || position_cmp(newest, s->resumed) <= 0) {
         s->ordinal = newest.ordinal;
         return AGAIN;
     }
+    bool moved = f->old_kind && decode_key_changed(r, &f->old, &f->new);
     code = decode_update(s, r, err);
     if (code)
         return code;
     if (moved)
         return key_change(s, r, lsn, ret);
+    s->ordinal++; /* it has the second of the two */
     if (!position_take(s, &position))
         return AGAIN;
     make_change(s, position, lsn, OP_UPDATE, r, ret);

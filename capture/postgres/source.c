@@ -322,10 +322,11 @@ static enum code nothing_there(struct pg_source *s, struct source_item *ret, str
 }
 
 static enum code stream_next(struct pg_source *s, struct source_item *ret, struct err *err) {
-    arena_reset(&s->decoder.scratch);
-    enum code code = source_pending(s, ret, err);
+    enum code code =
+        source_pending(s, ret, err); /* its rows borrow from scratch and from the frame in hand */
     if (code != AGAIN)
         return code;
+    arena_reset(&s->decoder.scratch);
     bool item = false;
     s->more = false;
     for (int i = 0; i < FRAMES_PER_STEP; i++) {
