@@ -15,6 +15,7 @@
 #include "schemas/encode.h"
 
 enum { STEP_ITEMS = 256, COMMIT_WAIT_MS = 20, QUEUE_WAIT_MS = 20, OPEN_WAIT_MS = 30000, SERVICE_US = 1000000, SLOTS_MIN = 64 };
+enum { AGE_MS_MAX = 10000 }; /* of a transaction, whatever comes: well below the time after which brokers abort it */
 static const char ROOM[] = "capture";
 
 static const struct option capture_rows[] = {
@@ -71,12 +72,14 @@ struct capture {
     bool item_pending;              /* the outbox is not empty */
     bool idle_due;                  /* the source's log moved: record it */
     bool idle_urgent;
+    bool end_due;                   /* a boundary that must not wait for what comes next: record it */
     bool committing, broken;
     uint64_t appended, appended_bytes, skipped;
     int64_t begun_us, committed_us, commit_begun_us, service_us, commit_us;
     struct commit_record record;
     struct buf state;
     uint64_t mark;
+    bool committed;                 /* something, since the open */
     struct metric *m_commits, *m_commit_seconds, *m_lag, *m_lag_seconds, *m_held, *m_batch, *m_position;
 };
 
@@ -334,8 +337,9 @@ static enum code commit_done(struct capture *c, struct err *err)
     metric_set(c->m_batch, (double)c->appended);
     if (c->commit_us) metric_set(c->m_position, (double)c->commit_us / 1e6);
     flush_counts(c);
-    c->committing = c->idle_due = c->idle_urgent = false;
+    c->committing = c->idle_due = c->idle_urgent = c->end_due = false;
     c->appended = c->appended_bytes = 0;
+    c->committed = true;
     c->committed_us = now;
     return c->env->source->confirm(c->source, c->mark, err);
 }
@@ -346,12 +350,20 @@ static enum code commit_step(struct capture *c, int64_t wait_ms, struct err *err
     return code == OK ? commit_done(c, err) : code;
 }
 
+/* In the middle of a source transaction a little more is taken: most often its end is near, and sinks can commit there. */
+static bool is_full(const struct capture *c)
+{
+    uint64_t max = (uint64_t)c->env->config->batch_bytes;
+    return c->appended_bytes >= (c->boundary ? max : max + max / 8);
+}
+
 static bool commit_due(const struct capture *c, bool drained)
 {
+    if (c->end_due) return true;
     int64_t now = clock_mono(c->env->clock), age_ms = (now - c->begun_us) / 1000;
     if (c->idle_urgent && c->appended == 0) return true;
     if (c->appended == 0) return c->idle_due;
-    if (c->appended_bytes >= (uint64_t)c->env->config->batch_bytes) return true;
+    if (is_full(c) || age_ms >= AGE_MS_MAX) return true;
     if (age_ms >= c->env->config->batch_ms && (c->boundary || drained)) return true;
     return drained && c->boundary && now - c->committed_us >= c->env->config->pause_ms * 1000;
 }
@@ -380,6 +392,9 @@ static enum code take_item(struct capture *c, struct err *err)
     case ITEM_CHANGE: return take_change(c, err);
     case ITEM_COMMIT:
         if (!after) return OK;
+        /* Nothing is left to append, but the newest record says that more is to come; or the snapshot is over, and it shall
+         * not be read again should the stream fail to begin. */
+        c->end_due = (c->appended == 0 && !c->boundary) || c->item.position.commit == 0;
         c->taken = c->item.position;
         c->boundary = true;
         if (c->item.commit_us) c->commit_us = c->item.commit_us;
@@ -395,10 +410,11 @@ static enum code take_item(struct capture *c, struct err *err)
 /* Takes items until something is due. OK: a commit is due, or the turn is over; AGAIN: nothing to take. */
 static enum code take_items(struct capture *c, struct err *err)
 {
+    size_t n_routes = c->n_routes;
     for (int i = 0; i < STEP_ITEMS; i++) {
         enum code code = take_item(c, err);
         if (code != OK) return code;
-        if (c->idle_urgent || c->appended_bytes >= (uint64_t)c->env->config->batch_bytes) break;
+        if (c->idle_urgent || c->end_due || is_full(c) || c->n_routes != n_routes) break; /* a new route may have taken seconds */
     }
     return OK;
 }
@@ -461,6 +477,8 @@ void capture_wait(struct capture *c)
     int n = c->env->source->fds(c->source, fds, 32, &deadline);
     stop_poll(c->env->stop, fds, n, now, deadline);
 }
+
+bool capture_committed(const struct capture *c) { return c->committed; }
 
 enum code capture_finish(struct capture *c, int64_t wait_ms, struct err *err)
 {

@@ -26,7 +26,7 @@ struct capture_env {
     enum code (*schemas)(void *arg, struct journal_writer *writer, struct schema_store **ret, struct err *err);
     void *schemas_arg;
     const struct capture_config *config;
-    bool resnapshot; /* the first open takes a new snapshot */
+    bool resnapshot; /* take a new snapshot: until capture_committed, what the journal holds is not yet of the new generation */
 };
 
 struct capture;
@@ -37,4 +37,5 @@ MUST_CHECK enum code capture_step(struct capture *capture, struct err *err);
 void capture_wait(struct capture *capture);
 /* Ends the open transaction at the newest complete point and commits it, at most wait_ms; then source is confirmed. */
 MUST_CHECK enum code capture_finish(struct capture *capture, int64_t wait_ms, struct err *err);
+bool capture_committed(const struct capture *capture); /* whether a journal transaction was committed since the open */
 void capture_close(struct capture *capture);

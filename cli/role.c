@@ -48,7 +48,6 @@ static enum code capture_run(struct role *role, const struct capture_env *env, s
     struct capture *capture;
     enum code code = capture_open(env, &capture, err);
     if (code != OK) return code;
-    role->resnapshot = false;
     set_state(role, ROLE_RUNNING, NULL);
     for (unsigned steps = 0; (code == OK || code == AGAIN) && !stop_asked(&role->stop); steps++) {
         code = capture_step(capture, err);
@@ -58,6 +57,7 @@ static enum code capture_run(struct role *role, const struct capture_env *env, s
     struct err finish = {0};
     enum code finished = code == RETRY ? OK : capture_finish(capture, FINISH_MS, &finish);
     if (finished != OK && finished != AGAIN) log_warn("capture", "the last transaction was not finished", F_STR("name", err_name(finish.id)), F_STR("error", finish.text));
+    if (capture_committed(capture)) role->resnapshot = false;
     capture_close(capture);
     return code;
 }
