@@ -1027,6 +1027,50 @@ static void a_replay_empties_what_the_sink_wrote(void **state) {
     process_end(&a);
 }
 
+static enum code claim_part(struct process *p, int worker, int workers) {
+    return ops->claim(p->target, worker, workers, LEASE_MS, &p->arena, &p->progress, &p->err);
+}
+
+static void workers_that_build_anew_do_not_wait_for_each_other(void **state) {
+    (void)state;
+    struct process a, b, cli;
+    const struct table *other = TABLE("other", INT_KEY("id")), *gone = TABLE("gone", INT_KEY("id"));
+    process_open(&a, "p", OPTIONS("lock_timeout", "1s"));
+    process_open(&b, "p", OPTIONS("lock_timeout", "1s"));
+    assert_ok(&a, claim_part(&a, 0, 2));
+    assert_ok(&b, claim_part(&b, 1, 2));
+    assert_ok(&a, ops->prepare(a.target, items(), true, false, &a.err));
+    assert_ok(&a, ops->prepare(a.target, gone, true, false, &a.err));
+    INSERT(begin(items()), V_INT(1), V_INT(1), V_NULL);
+    assert_ok(&a, apply(&a));
+    INSERT(begin(gone), V_INT(1));
+    apply_commit(&a);
+    assert_ok(&b, ops->prepare(b.target, other, true, false, &b.err));
+    INSERT(begin(other), V_INT(1));
+    apply_commit(&b);
+
+    process_open(&cli, "cli", OPTIONS());
+    assert_ok(&cli, ops->reset(cli.target, &cli.err));
+    process_end(&cli);
+    assert_ok(&a, claim_part(&a, 0, 2));
+    assert_ok(&b, claim_part(&b, 1, 2));
+    assert_ok(&b, ops->prepare(b.target, other, true, b.progress.rebuild, &b.err));
+    INSERT(begin(other), V_INT(2));
+    assert_ok(&b, apply(&b)); /* and goes on for hours */
+    assert_ok(&a, ops->prepare(a.target, items(), true, a.progress.rebuild, &a.err));
+    INSERT(begin(items()), V_INT(2), V_INT(2), V_NULL);
+    apply_commit(&a);
+    assert_string_equal(see("SELECT id FROM shop.items"), "2");
+    assert_string_equal(see("SELECT id FROM shop.other"), "1"); /* still building */
+    assert_string_equal(see("SELECT count(*) FROM shop.gone"), "1");
+    assert_ok(&b, commit(&b));
+    assert_string_equal(see("SELECT id FROM shop.other"), "2");
+    assert_string_equal(see("SELECT count(*) FROM shop.gone"), "0"); /* the last one empties what nothing came for */
+    assert_string_equal(see("SELECT id FROM shop.items"), "2");
+    process_end(&a);
+    process_end(&b);
+}
+
 /* ---- rows without a key ---- */
 
 static const struct table *notes(void) {
@@ -1544,6 +1588,7 @@ static const struct CMUnitTest tests[] = {
     CASE(a_table_is_emptied_also_where_foreign_keys_point_to_it),
     CASE(rows_of_somebody_else_are_never_mixed_in),
     CASE(a_replay_empties_what_the_sink_wrote),
+    CASE(workers_that_build_anew_do_not_wait_for_each_other),
     CASE(of_equal_rows_exactly_one_is_deleted),
     CASE(many_rows_without_a_key),
     CASE(absent_columns_of_a_row_without_a_key_are_kept),
