@@ -250,6 +250,8 @@ static bool rows_fit(struct reading *r) {
         return cursor_fail(&r->c, "operation and `after` do not fit");
     if (change->op == OP_DELETE && !change->before)
         return cursor_fail(&r->c, "a delete without its row");
+    if (change->op == OP_UPDATE && r->plan->table->n_key == 0 && !change->before)
+        return cursor_fail(&r->c, "an update of a table without a key, without the row as it was");
     return true;
 }
 
@@ -384,5 +386,8 @@ enum code decoder_change(struct decoder *decoder, const struct encoded *record, 
     ret->restart_identity = flags & HEADER_RESTART_IDENTITY;
     if (!read_envelope(&r))
         return unreadable(&r, id, err);
+    if (ret->moved_partial && (!(flags & HEADER_HAS_OTHER) || ret->table->n_key == 0))
+        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "moved row of %s.%s without its other key", ret->table->schema,
+                       ret->table->name);
     return flags & HEADER_HAS_OTHER ? read_other(decoder, record->other_key, arena, ret, err) : OK;
 }

@@ -254,6 +254,17 @@ static void of_a_row_before_without_key_everything_is_believed(void **state) {
     assert_text(&f->change.before[1], "old");
 }
 
+static void an_update_without_key_and_without_the_row_before_is_refused(void **state) {
+    struct fixture *f = *state;
+    begin(f, ENVELOPE("{\"name\":\"a\",\"type\":\"int\"}"));
+    put_long(&f->value, 0);
+    put_long(&f->value, 1);
+    put_long(&f->value, 3);
+    put_source_and_op(f, "u");
+    assert_int_equal(decode(f), REJECT);
+    assert_int_equal(f->err.id, ERR_JOURNAL_CORRUPT);
+}
+
 static void columns_that_the_header_marks_are_absent_and_not_looked_at(void **state) {
     struct fixture *f = *state;
     begin(f, ENVELOPE(ROW_FIELDS));
@@ -1035,6 +1046,7 @@ int main(void) {
         TEST(a_truncate_has_no_rows),
         TEST(of_a_keyed_row_before_only_the_key_is_believed),
         TEST(of_a_row_before_without_key_everything_is_believed),
+        TEST(an_update_without_key_and_without_the_row_before_is_refused),
         TEST(columns_that_the_header_marks_are_absent_and_not_looked_at),
         TEST(the_other_key_of_a_moved_row_fills_the_key_columns),
         TEST(a_key_of_several_columns_maps_by_place),
