@@ -82,6 +82,8 @@ struct sink {
     int64_t stamps[STAMPS];          /* source commit times of what is not committed yet */
     int n_stamps;
     struct sink_progress_view view;
+    enum code waited;                /* what the last wait for the journal said, and why */
+    struct err waited_err;
     struct metric *m_commits, *m_commit_seconds, *m_latency, *m_time, *m_seq_lag, *m_lag_seconds, *m_batch;
 };
 
@@ -366,7 +368,19 @@ static enum code filter(const struct mapped *mapped, struct change *change, bool
 
 static enum code take_row(struct sink *s, struct sink_topic *t, struct change *change, struct err *err)
 {
-    if (change->moved_partial) return change->op == OP_DELETE ? OK : apply_move(s, t, change, err);
+    if (change->moved_partial && change->op == OP_DELETE) return OK;
+    if (change->moved_partial && t->mapped->n_where > 0) {
+        bool stays;
+        enum code code = match(t->mapped, change->after, &stays, err);
+        if (code != OK) return code;
+        if (!stays) { /* it leaves with its old key */
+            change->op = OP_DELETE;
+            change->before = change->other;
+            change->moved_partial = false;
+            return add(s, t, change);
+        }
+    }
+    if (change->moved_partial) return apply_move(s, t, change, err);
     if (t->mapped->n_where > 0) {
         bool pass;
         enum code code = filter(t->mapped, change, &pass, err);
@@ -622,6 +636,11 @@ static enum code idle(struct sink *s, struct err *err)
 
 enum code sink_step(struct sink *s, struct err *err)
 {
+    bool building = s->dirty && s->seen_seq < s->until_seq; /* what was read so far is worth waiting for */
+    if (s->waited != OK && s->waited != AGAIN && !building) {
+        *err = s->waited_err;
+        return s->waited;
+    }
     enum code code = s->claimed ? renew(s, err) : claim(s, err);
     if (code != OK) return code;
     report_progress(s);
@@ -633,14 +652,12 @@ enum code sink_step(struct sink *s, struct err *err)
 
 void sink_wait(struct sink *s)
 {
-    struct err ignored = {0}; /* what is wrong shows in the next step */
     if (!s->claimed) {
         int64_t now = clock_mono(s->env->clock);
         stop_poll(s->env->stop, NULL, 0, now, s->claim_us + CLAIM_EVERY_US);
         return;
     }
-    enum code code = s->journal->reader_wait(s->reader, 500, &ignored);
-    (void)code;
+    s->waited = s->journal->reader_wait(s->reader, 500, &s->waited_err);
 }
 
 struct sink_progress_view sink_view(const struct sink *s) { return s->view; }
