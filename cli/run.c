@@ -35,7 +35,8 @@ static struct pipeline *in_force(const struct running *r) { return r->pipelines[
 
 static void add_role(struct running *r, const struct pipeline_sink *sink, int worker, bool resnapshot)
 {
-    struct role *role = role_start(in_force(r), sink, worker, resnapshot, r->owner, r->ended_fd);
+    /* The first configuration's journal and schemas: a reload that changes them takes effect at the next start. */
+    struct role *role = role_start(r->pipelines[0], sink, worker, resnapshot, r->owner, r->ended_fd);
     pthread_mutex_lock(&r->roles.lock);
     r->roles.items = xrealloc(r->roles.items, (size_t)(r->roles.n + 1) * sizeof(*r->roles.items));
     r->roles.items[r->roles.n++] = role;
@@ -119,6 +120,10 @@ static void reload(struct running *r)
 {
     struct err err = {0};
     struct pipeline *fresh;
+    if (strcmp(in_force(r)->path, "-") == 0) {
+        log_error(ROOM, "reload refused: the configuration came from standard input and cannot be read again");
+        return;
+    }
     if (pipeline_read(in_force(r)->path, &fresh, &err) != OK) {
         log_error(ROOM, "reload refused, the old configuration stays", F_STR("name", err_name(err.id)), F_STR("error", err.text));
         return;
