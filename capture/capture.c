@@ -25,8 +25,6 @@ static const struct option capture_rows[] = {
      "A journal transaction is ended at the next source commit when it is this old."},
     {"pause", OPT_DURATION, offsetof(struct capture_config, pause_ms), "3ms", false, 0, 1000, NULL,
      "Shortest time between two journal transactions on a quiet system: shorter is no quicker, because the broker is still finishing the last one."},
-    {"heartbeat", OPT_DURATION, offsetof(struct capture_config, heartbeat_ms), "10s", false, 100, 3600000, NULL,
-     "How often the position of an idle source is recorded when its log moved."},
     {0},
 };
 const struct option_table capture_options = {"capture", "How changes are gathered into journal transactions.", capture_rows,
@@ -47,6 +45,8 @@ struct outbox {
     struct buf key, value, other;
     char header[HEADER_BYTES_MAX];
     size_t header_len;
+    char grave[HEADER_BYTES_MAX];  /* header of the tombstone */
+    size_t grave_len;
     const char *other_name; /* header that carries `other`, NULL if none */
     int partition, n, i;
     bool tombstone, truncate;
@@ -256,6 +256,7 @@ static enum code outbox_fill(struct capture *c, struct err *err)
     out->header_len = header_write(change, out->header);
     out->truncate = change->op == OP_TRUNCATE;
     out->tombstone = change->op == OP_DELETE && keyed;
+    if (out->tombstone) out->grave_len = header_write_tombstone(change, buf_slice(&out->value), out->grave);
     out->partition = keyed && row ? (int)(key_hash(table, row) % (uint64_t)route->partitions) : 0;
     out->n = out->truncate ? route->partitions : out->tombstone ? 2 : 1;
     out->i = 0;
@@ -268,7 +269,7 @@ static enum code outbox_append(struct capture *c, struct err *err)
 {
     struct outbox *out = &c->out;
     bool tombstone = out->tombstone && out->i == 1;
-    struct journal_header headers[2] = {{HEADER_NAME, slice_make(out->header, out->header_len)}};
+    struct journal_header headers[2] = {{HEADER_NAME, tombstone ? slice_make(out->grave, out->grave_len) : slice_make(out->header, out->header_len)}};
     int n_headers = 1;
     if (out->other_name) headers[n_headers++] = (struct journal_header){out->other_name, buf_slice(&out->other)};
     struct journal_append record = {
@@ -277,7 +278,7 @@ static enum code outbox_append(struct capture *c, struct err *err)
         .key = out->key.len ? buf_slice(&out->key) : (struct slice){0},
         .value = tombstone ? (struct slice){0} : buf_slice(&out->value),
         .headers = headers,
-        .n_headers = tombstone ? 0 : n_headers, /* a tombstone has no position: it repeats its delete for compaction's sake */
+        .n_headers = tombstone ? 1 : n_headers,
     };
     return c->journal->append(c->writer, &record, err);
 }

@@ -11,7 +11,6 @@ struct capture_config {
     int64_t batch_bytes;  /* a journal transaction is ended when it holds this much */
     int64_t batch_ms;     /* ... or is this old */
     int64_t pause_ms;     /* shortest time between the end of one transaction and the begin of the next on a quiet system */
-    int64_t heartbeat_ms; /* an idle source's position is recorded this often when its log moved */
 };
 extern const struct option_table capture_options; /* keys of the `capture:` mapping */
 

@@ -131,6 +131,7 @@ struct change {
     /* A key change is two changes with successive ordinals: `d` of the old key (moved), then `c` of the new one. */
     const struct value *other;      /* n_columns values of which only the key counts: on such a `d` the new key, on such a `c` the old key; otherwise NULL */
     bool moved_partial;             /* on both of the pair: `after` of the `c` has ABSENT columns, so a sink must ignore the `d` and let the `c` move the row */
+    bool remnant;                   /* `d` read from a tombstone: its delete may have been applied, or compacted away with the row */
     bool snapshot;                  /* part of a snapshot (`r`, and the `t` before it) */
     bool restart_identity;          /* `t` with RESTART IDENTITY */
     int64_t commit_us;              /* commit time at the source, microseconds since 1970; snapshot: its start */

@@ -34,7 +34,7 @@ void decoder_free(struct decoder *decoder) {
 /* ---- the header
  * ------------------------------------------------------------------------------------------------ */
 
-enum { HEADER_VERSION = 1, HEADER_FIXED = 26, HEADER_FLAGS = 15 };
+enum { HEADER_VERSION = 1, HEADER_FIXED = 26, HEADER_FLAGS = 31 };
 
 static uint64_t big64(const char *p) {
     uint64_t n;
@@ -324,17 +324,16 @@ static bool read_key(struct cursor *c, const struct table *table, const struct p
     return c->p == c->end ? true : cursor_fail(c, "bytes after the end");
 }
 
-/* The other key of a moved row: its fields stand in the order of the table's key. */
-static enum code read_other(struct decoder *decoder, struct slice framed, struct arena *arena,
-                            struct change *ret, struct err *err) {
+/* A row of which only the key is known: its fields stand in the order of the table's key. */
+static enum code read_key_row(struct decoder *decoder, struct slice framed, const char *what, struct arena *arena,
+                              const struct table *table, const struct value **ret, struct err *err) {
     uint32_t id = 0;
     const struct plan *key;
-    const struct table *table = ret->table;
     enum code code = unframe(&framed, &id, err);
     if (code == OK)
         code = plan_of(decoder, &decoder->keys, plan_key, id, &key, err);
     if (code != OK) {
-        err_prefix(err, "other key of %s.%s", table->schema, table->name);
+        err_prefix(err, "%s of %s.%s", what, table->schema, table->name);
         return code;
     }
     if (!key_fits(table, key))
@@ -342,10 +341,10 @@ static enum code read_other(struct decoder *decoder, struct slice framed, struct
                        table->schema, table->name);
     struct value *row = row_new(arena, table->n_columns);
     struct cursor c = cursor_of(framed);
-    ret->other = row;
+    *ret = row;
     if (!read_key(&c, table, key, arena, row))
-        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "other key of %s.%s: %s", table->schema, table->name,
-                       c.why);
+        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "%s of %s.%s: %s", what, table->schema,
+                       table->name, c.why);
     return OK;
 }
 
@@ -360,13 +359,37 @@ static enum code unreadable(const struct reading *r, uint32_t id, struct err *er
                    column ? column : "", column ? "'" : "", r->c.why);
 }
 
+/* A tombstone whose delete may have been compacted away: the delete again, from its header and its key. */
+static enum code read_tombstone(struct decoder *decoder, const struct encoded *record, struct arena *arena,
+                                struct change *ret, struct err *err) {
+    uint8_t flags = 0;
+    const struct plan *plan;
+    *ret = (struct change){.op = OP_DELETE, .remnant = true};
+    enum code code = header_read(record->header, &ret->position, &flags, err);
+    if (code != OK)
+        return code;
+    if (!(flags & HEADER_TOMBSTONE) || record->header.len != HEADER_FIXED + 4)
+        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "a record without a value whose header is no tombstone's");
+    const unsigned char *at = (const unsigned char *)record->header.data + HEADER_FIXED;
+    uint32_t id = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+    code = plan_of(decoder, &decoder->envelopes, plan_envelope, id, &plan, err);
+    if (code != OK)
+        return code;
+    ret->table = plan->table;
+    ret->moved_partial = flags & HEADER_MOVED_PARTIAL;
+    if (ret->table->n_key == 0)
+        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "a tombstone in the topic of %s.%s, which has no key",
+                       ret->table->schema, ret->table->name);
+    return read_key_row(decoder, record->key, "key of a tombstone", arena, ret->table, &ret->before, err);
+}
+
 enum code decoder_change(struct decoder *decoder, const struct encoded *record, struct arena *arena,
                          struct change *ret, struct err *err) {
     struct slice value = record->value;
     uint8_t flags = 0;
     uint32_t id = 0;
     if (!value.data)
-        return AGAIN;
+        return record->header.len ? read_tombstone(decoder, record, arena, ret, err) : AGAIN;
     static const struct change empty;
     *ret = empty;
     enum code code = header_read(record->header, &ret->position, &flags, err);
@@ -389,5 +412,5 @@ enum code decoder_change(struct decoder *decoder, const struct encoded *record, 
     if (ret->moved_partial && (!(flags & HEADER_HAS_OTHER) || ret->table->n_key == 0))
         return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "moved row of %s.%s without its other key", ret->table->schema,
                        ret->table->name);
-    return flags & HEADER_HAS_OTHER ? read_other(decoder, record->other_key, arena, ret, err) : OK;
+    return flags & HEADER_HAS_OTHER ? read_key_row(decoder, record->other_key, "other key", arena, ret->table, &ret->other, err) : OK;
 }

@@ -377,16 +377,26 @@ static size_t absent_bitmap_write(const struct change *change, char *out) {
     return len;
 }
 
-size_t header_write(const struct change *change, char *out) {
-    assert(change->table->n_columns <= 1600);
-    char *at = out;
+static char *header_start(const struct change *change, unsigned flags, char *at) {
     *at++ = 1;
-    *at++ =
-        (char)((change->snapshot ? HEADER_SNAPSHOT : 0) | (change->moved_partial ? HEADER_MOVED_PARTIAL : 0) |
-               (change->restart_identity ? HEADER_RESTART_IDENTITY : 0) |
-               (change->other ? HEADER_HAS_OTHER : 0));
+    *at++ = (char)flags;
     at = u64_write(at, change->position.generation);
     at = u64_write(at, change->position.commit);
-    at = u64_write(at, change->position.ordinal);
+    return u64_write(at, change->position.ordinal);
+}
+
+size_t header_write(const struct change *change, char *out) {
+    assert(change->table->n_columns <= 1600);
+    unsigned flags = (change->snapshot ? HEADER_SNAPSHOT : 0) | (change->moved_partial ? HEADER_MOVED_PARTIAL : 0) |
+                     (change->restart_identity ? HEADER_RESTART_IDENTITY : 0) |
+                     (change->other ? HEADER_HAS_OTHER : 0);
+    char *at = header_start(change, flags, out);
     return (size_t)(at - out) + absent_bitmap_write(change, at);
+}
+
+size_t header_write_tombstone(const struct change *change, struct slice framed_value, char *out) {
+    assert(change->op == OP_DELETE && framed_value.len > FRAME_BYTES);
+    char *at = header_start(change, HEADER_TOMBSTONE | (change->moved_partial ? HEADER_MOVED_PARTIAL : 0), out);
+    memcpy(at, framed_value.data + 1, 4);
+    return (size_t)(at - out) + 4;
 }

@@ -151,7 +151,7 @@ static void add_new(struct batch *batch, const struct change *change, const stru
     struct batch_row *row = new_row(batch);
     set_op(batch, row, first_op(change->op));
     set_values(batch, row, copy_row(batch, source));
-    row->was_there = row->op == ROW_UPDATE || (row->op == ROW_DELETE && !batch->filtered);
+    row->was_there = row->op == ROW_UPDATE || (row->op == ROW_DELETE && !batch->filtered && !change->remnant);
     row->hash = hash;
     if (!keyed && row->op == ROW_UPDATE) row->before = copy_row(batch, change->before);
     if (!keyed) return;

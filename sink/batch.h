@@ -33,7 +33,7 @@ struct batch {
     uint32_t n_op[3];            /* how many rows end as insert, update, delete */
     bool partial;                /* some row has ABSENT values */
     bool snapshot;               /* only rows of a snapshot: all are inserts of new keys */
-    bool filtered;               /* a row filter applies: rows to delete may rightly be missing; set by the owner after reset */
+    bool filtered;               /* rows to update or delete may rightly be missing: a row filter applies, or the replica is built from compacted topics; set by the owner after reset */
     struct arena arena;          /* copies of the values: its `used` is the batch's size in bytes */
     uint32_t *buckets;           /* internal */
     uint32_t n_buckets;

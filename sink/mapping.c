@@ -218,9 +218,10 @@ enum code mapping_find(struct mapping *m, const struct table *source, const stru
     struct mapped *mapped = arena_zalloc(&m->arena, sizeof *mapped);
     CLEANUP_FREE char *full = xasprintf("%s.%s", source->schema, source->name);
     mapped->source = source;
-    enum code code = resolve_filter(m, mapped, full, err);
+    bool take = taken(m, full);
+    enum code code = take ? resolve_filter(m, mapped, full, err) : OK;
     if (code != OK) return code;
-    if (taken(m, full)) mapped->table = rename_table(m, source, full);
+    if (take) mapped->table = rename_table(m, source, full);
     remember(m, mapped);
     *ret = mapped;
     return OK;

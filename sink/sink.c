@@ -272,14 +272,19 @@ static enum code renew(struct sink *s, struct err *err)
 
 /* ---- applying --------------------------------------------------------------------------------------------------- */
 
+static void batch_renew(const struct sink *s, struct sink_topic *t)
+{
+    batch_reset(&t->batch, t->mapped->table);
+    t->batch.filtered = t->mapped->n_where > 0 || s->seen_seq < s->until_seq;
+}
+
 static enum code flush_topic(struct sink *s, struct sink_topic *t, struct err *err)
 {
     if (t->batch.n == 0) return OK;
     enum code code = s->env->target->apply(s->target, &t->batch, err);
     if (code != OK) return code;
     s->batch_used -= t->batch.arena.used;
-    batch_reset(&t->batch, t->mapped->table);
-    t->batch.filtered = t->mapped->n_where > 0;
+    batch_renew(s, t);
     return OK;
 }
 
@@ -295,8 +300,7 @@ static enum code switch_version(struct sink *s, struct sink_topic *t, const stru
     enum code code = s->env->target->prepare(s->target, mapped->table, t->fresh, s->progress.rebuild, err);
     if (code != OK) return code;
     t->fresh = false;
-    batch_reset(&t->batch, mapped->table);
-    t->batch.filtered = mapped->n_where > 0;
+    batch_renew(s, t);
     if (!t->m_changes) {
         CLEANUP_FREE char *name = xasprintf("%s.%s", mapped->table->schema, mapped->table->name);
         const char *labels[] = {"sink", s->env->name, "table", name, NULL};
@@ -330,8 +334,7 @@ static enum code clear(struct sink *s, struct sink_topic *t, const struct change
     if (position_cmp(change->position, t->cleared) == 0) return OK;
     t->cleared = change->position;
     s->batch_used -= t->batch.arena.used; /* rows of the batch go with the table */
-    batch_reset(&t->batch, t->mapped->table);
-    t->batch.filtered = t->mapped->n_where > 0;
+    batch_renew(s, t);
     return s->env->target->clear(s->target, t->mapped->table, change->snapshot, change->restart_identity, err);
 }
 
@@ -402,10 +405,10 @@ static enum code take_change(struct sink *s, struct stream *stream, struct err *
     struct encoded bytes = {stream->head.key, stream->head.value, stream->head.header, stream->head.other_key};
     struct change change;
     if (stream->head_position.generation < s->generation) return OK; /* a newer snapshot replaces it: also what stopped us there */
+    if (position_cmp(stream->head_position, stream->position) <= 0) return OK; /* applied before; or a tombstone after its delete */
     arena_reset(&s->scratch);
     enum code code = decoder_change(s->decoder, &bytes, &s->scratch, &change, err);
     if (code != OK) return code == AGAIN ? OK : code;
-    if (position_cmp(change.position, stream->position) <= 0) return OK; /* applied before */
     stream->position = change.position;
     if (!t->mapped || t->mapped->source != change.table) {
         const struct mapped *mapped;
@@ -436,14 +439,17 @@ static enum code flush_all(struct sink *s, struct err *err)
     return OK;
 }
 
+/* A table that `tables` leaves out keeps no place in the journal: taken in later, it is read from its beginning. */
+static bool passed_over(const struct sink_topic *t) { return t->mapped && !t->mapped->table; }
+
 static int moved_offsets(struct sink *s, struct arena *arena, struct sink_offset **ret)
 {
     int n = 0, k = 0;
     for (int i = 0; i < s->n_topics; i++)
-        for (int p = 0; p < s->topics[i]->n_streams; p++) n += s->topics[i]->streams[p].dirty;
+        for (int p = 0; p < s->topics[i]->n_streams && !passed_over(s->topics[i]); p++) n += s->topics[i]->streams[p].dirty;
     *ret = arena_alloc(arena, (size_t)n * sizeof(**ret));
     for (int i = 0; i < s->n_topics; i++)
-        for (int p = 0; p < s->topics[i]->n_streams; p++) {
+        for (int p = 0; p < s->topics[i]->n_streams && !passed_over(s->topics[i]); p++) {
             const struct stream *stream = &s->topics[i]->streams[p];
             if (stream->dirty) (*ret)[k++] = (struct sink_offset){s->topics[i]->name, p, stream->next, stream->position};
         }
@@ -589,7 +595,8 @@ static enum code window_done(struct sink *s, struct err *err)
         return OK;
     }
     bool large = s->batch_used >= (size_t)s->env->config->batch_bytes / 2;
-    return large && s->dirty && may_commit(s) ? commit(s, err) : OK;
+    bool old = clock_mono(s->env->clock) - (s->dirty ? s->first_us : s->committed_us) >= IDLE_COMMIT_US;
+    return (large || old) && may_commit(s) ? commit(s, err) : OK;
 }
 
 static void report_progress(struct sink *s)

@@ -70,13 +70,13 @@ static enum code fetch_head(struct window *w, struct stream *s, struct err *err)
             s->dirty = true;
             return OK;
         }
-        if (s->head.value.data) {
+        if (s->head.value.data || s->head.header.len) {
             code = header_read(s->head.header, &s->head_position, &s->head_flags, err);
             if (code != OK) return code;
             heap_push(w, s);
             return OK;
         }
-        s->next = s->head.offset + 1; /* a tombstone: its delete was just before it */
+        s->next = s->head.offset + 1; /* a tombstone that is not ours */
         s->dirty = true;
     }
     return OK;

@@ -104,7 +104,7 @@ static int64_t now(void *arg) { (void)arg; return now_us; }
 static void run(const struct source_item *items, int n, int64_t batch_bytes, int64_t us)
 {
     struct clock clock = {.mono_us = now, .wall_us = now};
-    struct capture_config config = {batch_bytes, 200, 3, 10000};
+    struct capture_config config = {batch_bytes, 200, 3};
     struct capture_env env = {.clock = &clock, .source = &source, .source_name = "shop", .journal = &journal, .schemas = schemas, .config = &config};
     struct capture *c;
     struct err err = {0};

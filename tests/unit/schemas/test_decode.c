@@ -206,9 +206,9 @@ static void a_schema_is_asked_for_once_and_its_table_stays(void **state) {
     assert_int_equal(f->memory.gets, 41);
 }
 
-static void a_tombstone_is_nothing_to_apply(void **state) {
+static void a_tombstone_without_our_header_is_nothing_to_apply(void **state) {
     struct fixture *f = *state;
-    struct encoded record = {.header = slice_of("x")};
+    struct encoded record = {.key = slice_of("x")};
     assert_int_equal(decoder_change(f->decoder, &record, &f->arena, &f->change, &f->err), AGAIN);
 }
 
@@ -1042,7 +1042,7 @@ int main(void) {
         TEST(a_create_comes_back_with_its_row_position_and_source),
         TEST(the_table_is_rebuilt_from_the_schema_alone),
         TEST(a_schema_is_asked_for_once_and_its_table_stays),
-        TEST(a_tombstone_is_nothing_to_apply),
+        TEST(a_tombstone_without_our_header_is_nothing_to_apply),
         TEST(a_truncate_has_no_rows),
         TEST(of_a_keyed_row_before_only_the_key_is_believed),
         TEST(of_a_row_before_without_key_everything_is_believed),

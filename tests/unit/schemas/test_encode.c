@@ -903,7 +903,7 @@ static void what_is_encoded_is_decoded_to_the_same_change(void **state) {
         struct value row[] = {carried[i].value, {.tag = VALUE_NULL}, {.tag = VALUE_ABSENT}};
         if (row[0].tag == VALUE_TEXT && !decimal_text_is_canonical(&columns[0], row[0].s))
             continue;
-        struct change change = change_of(OP_UPDATE, &table, NULL, row), back;
+        struct change change = change_of(OP_CREATE, &table, NULL, row), back;
         encode_ok(f, &change);
         char header[HEADER_BYTES_MAX];
         struct encoded record = {.value = buf_slice(&f->value),

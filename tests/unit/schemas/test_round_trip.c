@@ -290,6 +290,28 @@ static void rows_before_are_as_much_as_can_be_believed(void **state) {
     assert_rows(after, back.after, table);
 }
 
+static void a_tombstone_deletes_by_itself(void **state) {
+    struct fixture *f = *state;
+    const struct table *table = every_kind(&f->arena, 1);
+    struct value row[KIND_COUNT + 1] = {INT(5)};
+    for (int c = 1; c <= KIND_COUNT; c++)
+        row[c].tag = VALUE_ABSENT;
+    encoder_start(f, table);
+    const struct change gone = {.op = OP_DELETE, .table = table, .before = row, .position = {3, 4, 5}};
+    round_trip(f, &gone);
+    size_t header = header_write_tombstone(&gone, buf_slice(&f->value), f->header);
+    struct encoded record = {.key = buf_slice(&f->key), .header = slice_make(f->header, header)};
+    struct change back;
+    assert_int_equal(decoder_change(f->decoder, &record, &f->arena, &back, &f->err), OK);
+    assert_true(back.op == OP_DELETE && back.remnant);
+    assert_int_equal(position_cmp(back.position, gone.position), 0);
+    assert_rows(row, back.before, table);
+    for (size_t cut = 1; cut < header; cut++) {
+        record.header.len = cut;
+        assert_int_equal(decoder_change(f->decoder, &record, &f->arena, &back, &f->err), REJECT);
+    }
+}
+
 static void a_table_without_key_brings_the_whole_row_before(void **state) {
     struct fixture *f = *state;
     const struct table *table = every_kind(&f->arena, 0);
@@ -355,6 +377,7 @@ int main(void) {
         TEST(every_kind_comes_back_as_it_was),
         TEST(the_table_that_comes_back_has_the_same_digest),
         TEST(rows_before_are_as_much_as_can_be_believed),
+        TEST(a_tombstone_deletes_by_itself),
         TEST(a_table_without_key_brings_the_whole_row_before),
         TEST(a_moved_row_knows_its_other_key),
         TEST(truncates_and_snapshot_rows_keep_their_flags),
