@@ -229,14 +229,14 @@ def _binaries(run, version):
         if not (path / "postgres").exists():
             raise RuntimeError("PostgreSQL 15 is missing: run setup/install services")
         return path
-    if version != 17:
-        raise ValueError(f"no PostgreSQL {version} here: 15 or 17")
-    path = CACHE / "postgres17"
+    if version not in (14, 16, 17, 18):
+        raise ValueError(f"no PostgreSQL {version} here: 14 to 18")
+    path = CACHE / f"postgres{version}"
     if not (path / "bin" / "postgres").exists():
-        raise RuntimeError("PostgreSQL 17 is missing: run setup/fetch postgres17")
+        raise RuntimeError(f"PostgreSQL {version} is missing: run setup/fetch postgres{version}")
     if server_user():
         # The server's user may not be let into root's own directories: it gets a copy.
-        copy = run.top.path / "postgres17"
+        copy = run.top.path / f"postgres{version}"
         if not copy.exists():
             shutil.copytree(path, copy, symlinks=True)
         path = copy
