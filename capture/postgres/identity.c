@@ -79,10 +79,11 @@ enum code state_read(const char *text, struct pg_state *ret, struct err *err) {
         return OK;
     json_t *root = json_loads(text, 0, NULL);
     const char *system = NULL, *slot = NULL, *database = NULL, *phase = NULL, *flushed = NULL;
-    json_int_t timeline = 0;
+    json_int_t timeline = 0, publication = 0;
     if (!root ||
-        json_unpack(root, "{s:s, s:I, s:s, s:s, s:s, s:s}", "system", &system, "timeline", &timeline, "slot",
-                    &slot, "database", &database, "phase", &phase, "flushed", &flushed) != 0) {
+        json_unpack(root, "{s:s, s:I, s:s, s:s, s:s, s:s, s?I}", "system", &system, "timeline", &timeline, "slot",
+                    &slot, "database", &database, "phase", &phase, "flushed", &flushed, "publication",
+                    &publication) != 0) {
         json_decref(root);
         return err_set(err, FATAL, ERR_JOURNAL_CORRUPT,
                        "the state that is stored with the position was not written by a PostgreSQL source");
@@ -93,6 +94,7 @@ enum code state_read(const char *text, struct pg_state *ret, struct err *err) {
     copy_text(ret->database, sizeof ret->database, database);
     copy_text(ret->phase, sizeof ret->phase, phase);
     ret->timeline = (uint32_t)timeline;
+    ret->publication = (uint32_t)publication;
     ret->flushed = lsn_parse(flushed);
     json_decref(root);
     return OK;
@@ -115,8 +117,8 @@ void state_put(struct buf *ret, const struct pg_server *server, const char *slot
     put_json_text(ret, slot);
     buf_puts(ret, ",\"database\":");
     put_json_text(ret, server->database);
-    buf_printf(ret, ",\"phase\":\"%s\",\"flushed\":\"" LSN_FMT "\",\"server\":\"%d\"}", phase,
-               LSN_ARGS(flushed), server->version);
+    buf_printf(ret, ",\"phase\":\"%s\",\"flushed\":\"" LSN_FMT "\",\"server\":\"%d\",\"publication\":%u}",
+               phase, LSN_ARGS(flushed), server->version, server->publication);
 }
 
 /* ---- judging --------------------------------------------------------------------------------------- */

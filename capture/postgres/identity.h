@@ -15,6 +15,7 @@ struct pg_server {
     uint64_t wal; /* flushed so far */
     char database[PG_NAME_MAX];
     int version;
+    uint32_t publication; /* OID of ours; 0 = not known */
 };
 
 struct pg_slot {
@@ -30,7 +31,7 @@ struct pg_slot {
 struct pg_state {
     bool found;
     char system[32], slot[PG_NAME_MAX], database[PG_NAME_MAX], phase[16];
-    uint32_t timeline;
+    uint32_t timeline, publication;
     uint64_t flushed; /* end LSN of the last complete transaction handed over */
 };
 

@@ -8,7 +8,7 @@ enum code publication_read(PGconn *conn, const struct source_env *env, const cha
                            struct pg_publication *ret, struct err *err) {
     CLEANUP_BUF sql = {0};
     buf_puts(&sql, "SELECT puballtables, pubviaroot, pubinsert AND pubupdate AND pubdelete AND pubtruncate, "
-                   "pg_has_role(pubowner, 'USAGE') FROM pg_publication WHERE pubname = ");
+                   "pg_has_role(pubowner, 'USAGE'), oid FROM pg_publication WHERE pubname = ");
     put_literal(&sql, name);
     CLEANUP_RESULT *res = NULL;
     enum code code =
@@ -22,8 +22,19 @@ enum code publication_read(PGconn *conn, const struct source_env *env, const cha
         ret->via_root = PQgetvalue(res, 0, 1)[0] == 't';
         ret->complete = PQgetvalue(res, 0, 2)[0] == 't';
         ret->owned = PQgetvalue(res, 0, 3)[0] == 't';
+        ret->oid = (uint32_t)strtoul(PQgetvalue(res, 0, 4), NULL, 10);
     }
     return OK;
+}
+
+enum code publication_check(const struct pg_publication *publication, uint32_t known, uint64_t flushed,
+                            struct err *err) {
+    if (publication->found && (known == 0 || publication->oid == known))
+        return OK;
+    return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
+                   "publication %s was dropped%s, and the changes after our position " LSN_FMT
+                   " cannot be read through it; take a new snapshot: millrace capture --config FILE --resnapshot",
+                   publication->name, publication->found ? " and made anew" : "", LSN_ARGS(flushed));
 }
 
 /* A partitioned table is covered by itself or by all of its partitions. */

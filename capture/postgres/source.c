@@ -56,10 +56,11 @@ static enum code connect_both(struct pg_source *s, struct err *err) {
 }
 
 /* Tables and publication as they must be before a slot is made or read. */
-static enum code prepare_tables(struct pg_source *s, bool streaming, struct err *err) {
+/* @param known the publication's OID as stored with the position, 0 = none stored or a snapshot follows */
+static enum code prepare_tables(struct pg_source *s, bool streaming, uint32_t known, struct err *err) {
     struct arena arena = {0};
     struct pg_rels rels;
-    struct pg_publication p;
+    struct pg_publication p = {0};
     bool added = false;
     enum code code = rels_read(s->sql, s->options, &s->env, s->publication, &arena, &rels, err);
     if (code == OK)
@@ -68,15 +69,13 @@ static enum code prepare_tables(struct pg_source *s, bool streaming, struct err 
         code = rels_check(s->options, &rels, err);
     if (code == OK)
         code = publication_read(s->sql, &s->env, s->publication, &p, err);
-    if (code == OK && streaming && !p.found)
-        code = err_set(
-            err, FATAL, ERR_NEEDS_RESNAPSHOT,
-            "publication %s was dropped, and the server could not read the changes after our "
-            "position " LSN_FMT
-            " even if it were made again; take a new snapshot: millrace capture --config FILE --resnapshot",
-            s->publication, LSN_ARGS(s->taken));
+    if (code == OK && streaming)
+        code = publication_check(&p, known, s->taken, err);
     if (code == OK)
         code = publication_ensure(s->sql, s->options, &s->env, s->publication, &rels, &added, err);
+    if (code == OK)
+        code = publication_read(s->sql, &s->env, s->publication, &p, err);
+    s->server.publication = p.oid;
     if (code == OK && added && streaming)
         log_warn("capture", "rows that the added tables already hold are not in the replica; run with "
                             "--resnapshot to bring them");
@@ -183,7 +182,7 @@ static enum code open_at(struct pg_source *s, const struct source_resume *resume
         if (code)
             return code;
     }
-    code = prepare_tables(s, streaming, err);
+    code = prepare_tables(s, streaming, streaming ? state.publication : 0, err);
     if (code)
         return code;
     return streaming ? open_stream(s, &slot, &state, err) : open_snapshot(s, &slot, resume->resnapshot, err);

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "capture/postgres/identity.h"
+#include "capture/postgres/publication.h"
 #include "capture/postgres/source.h"
 
 static void set_lsn(json_t *to, const char *name, uint64_t lsn) {
@@ -26,10 +27,12 @@ static enum code dump(json_t *root, struct buf *json) {
 
 /* The name of the state, and why where that is not plain. */
 static const char *state_of(const struct pg_server *server, const struct pg_slot *slot,
-                            const struct pg_state *state, struct err *why) {
+                            const struct pg_publication *publication, const struct pg_state *state, struct err *why) {
     bool streaming = state->found && strcmp(state->phase, "stream") == 0;
     why->text[0] = 0;
     if (streaming && identity_check(server, slot, state, why) != OK)
+        return "needs-resnapshot";
+    if (streaming && publication_check(publication, state->publication, state->flushed, why) != OK)
         return "needs-resnapshot";
     if (!streaming && slot->found && slot_check(slot, server->database, why) != OK)
         return "needs-resnapshot";
@@ -62,7 +65,9 @@ enum code pgsource_status(const void *options, const struct source_env *env,
     struct pg_slot slot = {0};
     struct pg_state state = {0};
     struct err why;
-    char name[PG_NAME_MAX];
+    struct pg_publication publication = {0};
+    char name[PG_NAME_MAX], published[PG_NAME_MAX];
+    pgsource_publication(o, env->name, published);
     pgsource_slot(o, env->name, name);
     enum code code = resume && resume->found ? state_read(resume->state, &state, err) : OK;
     if (code)
@@ -73,6 +78,8 @@ enum code pgsource_status(const void *options, const struct source_env *env,
         code = server_read(conn, env, false, wait_ms, &server, &why);
     if (code == OK)
         code = slot_read(conn, env, name, wait_ms, &slot, &why);
+    if (code == OK)
+        code = publication_read(conn, env, published, &publication, &why);
     json_t *root = json_object();
     if (state.found)
         set_lsn(root, "position", state.flushed);
@@ -82,7 +89,7 @@ enum code pgsource_status(const void *options, const struct source_env *env,
         json_object_set_new(root, "why", json_string(why.text));
         return dump(root, json);
     }
-    json_object_set_new(root, "state", json_string(state_of(&server, &slot, &state, &why)));
+    json_object_set_new(root, "state", json_string(state_of(&server, &slot, &publication, &state, &why)));
     if (why.text[0])
         json_object_set_new(root, "why", json_string(why.text));
     put_slot(root, &slot, &server);

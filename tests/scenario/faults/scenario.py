@@ -59,6 +59,13 @@ def test_a_slot_dropped_and_recreated(world):
     needs_resnapshot(world, m)
 
 
+def test_a_publication_made_anew(world):
+    _, m = private(world)
+    m.term()
+    world.source.sql(f"drop publication {slot(world)}; delete from t where id < 100; create publication {slot(world)} for table t")
+    needs_resnapshot(world, m, "publication")
+
+
 def test_a_slot_moved_ahead(world):
     _, m = private(world)
     m.term()
