@@ -80,7 +80,7 @@ typedef enum code journal_commits_seek_f(struct journal_reader *r, int64_t offse
 typedef enum code journal_commits_next_f(struct journal_reader *r, struct arena *arena, struct commit_record **ret, int64_t *ret_offset, struct err *err);
 /* The newest commit record there is now, NULL if none; does not move the cursor of commits_next. Blocks at most wait_ms. */
 typedef enum code journal_commits_last_f(struct journal_reader *r, int64_t wait_ms, struct arena *arena, struct commit_record **ret, int64_t *ret_offset, struct err *err);
-/* Opens a stream of one partition at `offset`; at most `budget` bytes are fetched ahead of the reader. FATAL/JOURNAL_GAP:
+/* Opens a stream of one partition at `offset`; the journal bounds in bytes what is fetched ahead of the reader. FATAL/JOURNAL_GAP:
  * the offset lies before what a topic that is not compacted still holds. */
 typedef enum code journal_stream_open_f(struct journal_reader *r, const char *topic, int partition, int64_t offset, int *ret_stream, struct err *err);
 /* Next record whose offset is <= `last`. AGAIN: not fetched yet. OK with ret->offset > last: the stream has no more
@@ -98,7 +98,6 @@ typedef void journal_reader_close_f(struct journal_reader *r);
  * commit are gone with it: after opening the writer anew make a new store, and put() every schema again. */
 typedef enum code journal_schemas_f(struct journal *journal, const struct journal_env *env, struct journal_writer *writer_or_null, struct schema_store **ret, struct err *err);
 
-struct finding; /* cli/doctor.h */
 struct journal_ops {
     const struct option_table *options;
     /* `options` is the filled struct of the table; borrowed. */

@@ -17,7 +17,6 @@ struct sink_config {
     int consistency;       /* enum consistency */
     int64_t workers;       /* key: 1..64; transaction: 1 */
     int64_t batch_bytes;   /* memory for coalesced rows before they are written to the replica */
-    int64_t fetch_bytes;   /* read ahead from the journal, over all partitions */
     int64_t lease_ms;      /* a worker not seen for this long loses its work */
     struct text_list tables;  /* patterns "schema.table" with * and ?; empty = all */
     struct text_map where;    /* row filters: "schema.table": "column = 'text'" (see docs) */
