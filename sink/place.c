@@ -1,0 +1,190 @@
+/* Whose the work is and how far it is: the claim, the commit, and tables that are left standing. */
+#include "base/log.h"
+#include "sink/worker.h"
+
+static const int64_t HISTORY_SAFE_US =
+    INT64_C(3) * 24 * 3600 * 1000000; /* well below the journal's compaction lag */
+
+/* ---- claim ---- */
+
+static void load_offsets(struct sink *s) {
+    for (int i = 0; i < s->progress.n_offsets; i++) {
+        const struct sink_offset *o = &s->progress.offsets[i];
+        struct sink_topic *t = worker_topic(s, o->topic);
+        struct stream *stream = topic_stream(t, o->partition);
+        t->fresh = false;
+        stream->next = o->next;
+        stream->position = o->position;
+    }
+}
+
+/* Decides up to which record nothing may be committed. */
+static enum code choose_frontier(struct sink *s, struct err *err) {
+    struct commit_record *last = NULL;
+    int64_t offset;
+    arena_reset(&s->end_arena);
+    enum code code = s->journal->commits_last(s->reader, OPEN_WAIT_MS, &s->end_arena, &last, &offset, err);
+    if (code != OK || !last)
+        return code == AGAIN ? OK : code;
+    s->view.commit_seq_end = last->seq;
+    s->generation = last->position.generation;
+    bool newer = s->generation > s->position.generation;
+    if (newer || s->progress.commit_seq == 0 || last->ts_us - s->progress.commit_us > HISTORY_SAFE_US)
+        s->until_seq = last->seq;
+    if (s->until_seq > s->seen_seq)
+        log_info(SINK_ROOM, "building the replica from the journal", F_STR("sink", s->env->name),
+                 F_INT("worker", s->env->worker), F_INT("from_seq", s->seen_seq),
+                 F_INT("to_seq", s->until_seq));
+    return OK;
+}
+
+enum code worker_claim(struct sink *s, struct err *err) {
+    int64_t now = clock_mono(s->env->clock);
+    if (s->claim_us && now - s->claim_us < CLAIM_EVERY_US)
+        return AGAIN;
+    s->claim_us = now;
+    arena_reset(&s->claim_arena);
+    enum code code = s->env->target->claim(s->target, s->env->worker, s->env->workers,
+                                           s->env->config->lease_ms, &s->claim_arena, &s->progress, err);
+    if (code != OK)
+        return code;
+    load_offsets(s);
+    s->pinned = s->env->parked->n > 0;
+    s->seen_seq = s->progress.commit_seq;
+    s->seen_next = s->progress.commits_next;
+    s->position = s->progress.position;
+    s->commit_us = s->progress.commit_us;
+    code = choose_frontier(s, err);
+    if (code == OK)
+        code = s->journal->commits_seek(s->reader, s->progress.commits_next, err);
+    if (code != OK)
+        return code;
+    s->claimed = s->view.owner = true;
+    s->renew_us = s->committed_us = s->progress_us = now;
+    log_info(SINK_ROOM, "owner", F_STR("sink", s->env->name), F_INT("worker", s->env->worker),
+             F_INT("epoch", s->progress.epoch), F_INT("seq", s->seen_seq),
+             F_LSN("position", s->position.commit));
+    return OK;
+}
+
+enum code worker_renew(struct sink *s, struct err *err) {
+    int64_t now = clock_mono(s->env->clock);
+    if (now - s->renew_us < s->env->config->lease_ms * 1000 / 4)
+        return OK;
+    s->renew_us = now;
+    return s->env->target->renew(s->target, err);
+}
+
+/* ---- commit ---- */
+
+/* A table that `tables` leaves out keeps no place in the journal: taken in later, it is read from its
+ * beginning. */
+static bool passed_over(const struct sink_topic *t) {
+    return t->mapped && !t->mapped->table;
+}
+
+static int moved_offsets(struct sink *s, struct arena *arena, struct sink_offset **ret) {
+    int n = 0, k = 0;
+    for (int i = 0; i < s->n_topics; i++)
+        for (int p = 0; p < s->topics[i]->n_streams && !passed_over(s->topics[i]); p++)
+            n += s->topics[i]->streams[p].dirty;
+    *ret = arena_alloc(arena, (size_t)n * sizeof(**ret));
+    for (int i = 0; i < s->n_topics; i++)
+        for (int p = 0; p < s->topics[i]->n_streams && !passed_over(s->topics[i]); p++) {
+            const struct stream *stream = &s->topics[i]->streams[p];
+            if (stream->dirty)
+                (*ret)[k++] = (struct sink_offset){s->topics[i]->name, p, stream->next, stream->position};
+        }
+    return n;
+}
+
+static void committed(struct sink *s, const struct sink_progress *progress, int64_t begun) {
+    int64_t now = clock_mono(s->env->clock), wall = clock_wall(s->env->clock);
+    for (int i = 0; i < s->n_stamps; i++)
+        metric_observe(s->m_latency, (double)(wall - s->stamps[i]) / 1e6);
+    s->n_stamps = 0;
+    for (int i = 0; i < s->n_topics; i++)
+        for (int p = 0; p < s->topics[i]->n_streams; p++)
+            s->topics[i]->streams[p].dirty = false;
+    s->progress.commit_seq = progress->commit_seq;
+    s->progress.commits_next = progress->commits_next;
+    s->progress.rebuild = false;
+    s->dirty = false;
+    s->committed_us = s->renew_us = now;
+    s->view.commit_seq = s->seen_seq;
+    s->view.commit_us = s->commit_us;
+    metric_set(s->m_batch, (double)(s->taken - s->view.changes));
+    s->view.changes = s->taken;
+    s->view.bytes = s->taken_bytes;
+    metric_add(s->m_commits, 1);
+    metric_observe(s->m_commit_seconds, (double)(now - begun) / 1e6);
+    if (s->commit_us)
+        metric_set(s->m_time, (double)s->commit_us / 1e6);
+    metric_set(s->m_seq_lag,
+               s->view.commit_seq_end > s->seen_seq ? (double)(s->view.commit_seq_end - s->seen_seq) : 0);
+    log_debug(SINK_ROOM, "committed", F_STR("sink", s->env->name), F_INT("worker", s->env->worker),
+              F_INT("seq", s->seen_seq), F_LSN("position", s->position.commit), F_INT("us", now - begun));
+}
+
+/* Tables that were parked and go on again: the replica is told, once for each claim. */
+static enum code unpark(struct sink *s, struct err *err) {
+    for (int i = 0; i < s->n_topics && s->env->config->consistency == CONSISTENCY_KEY; i++) {
+        struct sink_topic *t = s->topics[i];
+        if (t->applied || !t->mapped || !t->mapped->table)
+            continue;
+        enum code code =
+            s->env->target->park(s->target, t->mapped->table->schema, t->mapped->table->name, NULL, err);
+        if (code != OK)
+            return code;
+        t->applied = true;
+    }
+    return OK;
+}
+
+enum code worker_commit(struct sink *s, struct err *err) {
+    int64_t begun = clock_mono(s->env->clock);
+    enum code code = worker_flush(s, err);
+    if (code != OK)
+        return code;
+    struct sink_progress progress = s->progress;
+    if (!s->pinned) { /* a parked table keeps the cursor: it is read again from there once it is mended */
+        progress.commit_seq = s->seen_seq;
+        progress.commits_next = s->seen_next;
+    }
+    progress.position = s->position;
+    progress.commit_us = s->commit_us;
+    progress.rebuild = false;
+    arena_reset(&s->scratch);
+    progress.n_offsets = moved_offsets(s, &s->scratch, &progress.offsets);
+    code = s->env->target->commit(s->target, &progress, err);
+    if (code != OK)
+        return code;
+    committed(s, &progress, begun);
+    return unpark(s, err);
+}
+
+/* ---- reject ---- */
+
+/* A table that cannot go on. transaction: the sink stops. key: the table is left standing, the others go on.
+ */
+enum code worker_reject(struct sink *s, struct sink_topic *t, struct err *err) {
+    if (s->env->config->consistency == CONSISTENCY_TRANSACTION || !t)
+        return err->code = FATAL;
+    s->env->target->rollback(s->target);
+    struct err second = {0};
+    const struct table *table = t->mapped && t->mapped->table ? t->mapped->table : NULL;
+    enum code code = s->env->target->park(s->target, table ? table->schema : "",
+                                          table ? table->name : t->name, err->text, &second);
+    if (code != OK)
+        log_warn(SINK_ROOM, "could not note the parked table", F_STR("topic", t->name),
+                 F_STR("error", second.text));
+    log_error(SINK_ROOM,
+              "table parked: its changes wait in the journal, the other tables go on; mend it and restart or "
+              "send SIGHUP",
+              F_STR("sink", s->env->name), F_STR("topic", t->name), F_STR("name", err_name(err->id)),
+              F_STR("error", err->text));
+    struct sink_parked *parked = s->env->parked;
+    parked->topics = xrealloc(parked->topics, (parked->n + 1) * sizeof *parked->topics);
+    parked->topics[parked->n++] = xstrdup(t->name);
+    return err->code = RETRY; /* the other tables of the lost transaction are read again */
+}

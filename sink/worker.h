@@ -1,0 +1,85 @@
+/* What the files of a sink worker share: sink.c (the crank), take.c (changes become batches), place.c
+ * (ownership and position). Nobody else includes this file. */
+#pragma once
+
+#include "base/metrics.h"
+#include "schemas/decode.h"
+#include "sink/mapping.h"
+#include "sink/sink.h"
+#include "sink/window.h"
+
+#define SINK_ROOM "sink"
+enum { OPEN_WAIT_MS = 15000, STAMPS = 1024, CLAIM_EVERY_US = 1000000 };
+
+struct sink_topic {
+    char *name;
+    bool mine, fresh; /* this worker's; never written by this sink before */
+    bool applied;     /* committed at least once by this claim: no longer parked */
+    struct stream *streams;
+    int n_streams;
+    const struct mapped *mapped; /* version that the batch holds; NULL: none yet */
+    struct batch batch;
+    struct position cleared; /* of the newest truncate (it comes once per partition) */
+    struct metric *m_changes;
+};
+
+struct sink {
+    const struct sink_env *env;
+    struct journal_env journal_env;
+    struct target_env target_env;
+    const struct journal_ops *journal;
+    struct journal_reader *reader;
+    struct schema_store *store;
+    struct decoder *decoder;
+    struct mapping *mapping;
+    struct target *target;
+    struct arena claim_arena, record_arena, scratch, end_arena;
+    struct sink_progress progress; /* as stored in the replica */
+    struct sink_topic **topics;
+    int n_topics;
+    struct window window;
+    struct commit_record *record; /* whose window is open; NULL: none */
+    int64_t record_offset;
+    uint64_t seen_seq;  /* newest record whose window is done */
+    int64_t seen_next;  /* offset after it in the commits topic */
+    uint64_t until_seq; /* no commit before this record was applied */
+    uint64_t
+        generation; /* changes of older generations are of no more use: this one begins with a snapshot */
+    struct position position;
+    int64_t commit_us;
+    bool claimed, dirty,
+        pinned; /* dirty: changes taken and not committed. pinned: parked topics hold the cursor back */
+    size_t batch_used;
+    int64_t claim_us, renew_us, committed_us, first_us, progress_us;
+    uint64_t taken, taken_bytes, progress_taken, progress_seq;
+    int64_t stamps[STAMPS]; /* source commit times of what is not committed yet */
+    int n_stamps;
+    struct sink_progress_view view;
+    enum code waited; /* what the last wait for the journal said, and why */
+    struct err waited_err;
+    struct metric *m_commits, *m_commit_seconds, *m_latency, *m_time, *m_seq_lag, *m_lag_seconds, *m_batch;
+};
+
+/* ---- take.c ---- */
+
+/* The topic of that name, noted when it is first heard of. */
+struct sink_topic *worker_topic(struct sink *s, const char *name);
+/* A partition of it. Its address moves when a partition of a larger number is asked for. */
+struct stream *topic_stream(struct sink_topic *t, int partition);
+/* Takes the change at the stream's head into its batch; what cannot be coalesced is applied at once. */
+MUST_CHECK enum code worker_take(struct sink *s, struct stream *stream, struct err *err);
+/* Writes all batches to the replica, without a commit. */
+MUST_CHECK enum code worker_flush(struct sink *s, struct err *err);
+
+/* ---- place.c ---- */
+
+/* Becomes the owner and begins where the replica says. AGAIN: somebody else is, or it is too early to ask
+ * again. */
+MUST_CHECK enum code worker_claim(struct sink *s, struct err *err);
+/* Says "still here" when it is time to. */
+MUST_CHECK enum code worker_renew(struct sink *s, struct err *err);
+/* Rows, offsets, position and epoch, at once. */
+MUST_CHECK enum code worker_commit(struct sink *s, struct err *err);
+/* A table that cannot go on (t may be NULL). transaction: FATAL, the sink stops. key: RETRY, the table is
+ * left standing. */
+MUST_CHECK enum code worker_reject(struct sink *s, struct sink_topic *t, struct err *err);
