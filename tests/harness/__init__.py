@@ -6,6 +6,7 @@ from .kafka_client import Record, create_topic, delete_topics, kafka_dump, kafka
 from .millrace import Millrace
 from .postgres import Database, Postgres
 from .process import Process, free_port
+from .proxy import Proxy
 from .registry import Registry
 from .rundir import PROJECT, RunDir
 from .scenario import Skip, World

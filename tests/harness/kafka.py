@@ -5,9 +5,10 @@ import signal
 import subprocess
 import uuid
 
-from . import kafka_client
+from . import kafka_client, wire
 from .clock import wait_until
 from .process import Process, free_port, tail
+from .proxy import Proxy
 from .rundir import CACHE
 
 # Starting fast is worth more here than running fast.
@@ -16,14 +17,17 @@ _JVM = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xms64m"
 
 class Kafka:
     """`config`: broker settings over the defaults; `jvm`: Java options instead of those for a fast start. `node` in all methods
-    counts from 1."""
+    counts from 1. `proxied`: `brokers` are proxies that know Kafka's messages (proxies[node]), one before each node; what the harness
+    itself asks goes past them (`direct`). `secure`: the protocol of one listener more, whose ports are secure_ports[node]."""
 
-    def __init__(self, run, nodes=1, name="kafka", config=None, jvm=None, start=True):
+    def __init__(self, run, nodes=1, name="kafka", config=None, jvm=None, start=True, proxied=False, secure=None):
         if not (CACHE / "kafka" / ".done").exists():
             raise RuntimeError("Kafka is missing: run setup/fetch kafka")
         self.name, self.nodes = name, range(1, nodes + 1)
         self.dir = run.fresh(name)
         self.ports = {n: (free_port(), free_port()) for n in self.nodes}
+        self.secure, self.secure_ports = secure, {n: free_port() for n in self.nodes} if secure else {}
+        self.proxies = {n: Proxy(free_port(), wire.Kafka) for n in self.nodes} if proxied else {}
         self.processes, self.config, self.jvm = {}, config or {}, jvm or _JVM
         self._classpath = str(CACHE / "kafka" / "lib" / "*")
         (self.dir / "log4j.properties").write_text(
@@ -40,8 +44,14 @@ class Kafka:
             self.start()
 
     @property
-    def brokers(self):
+    def direct(self):
+        """The brokers themselves."""
         return ",".join(f"127.0.0.1:{self.ports[n][0]}" for n in self.nodes)
+
+    @property
+    def brokers(self):
+        """What a client under test is told: the brokers, or the proxies before them."""
+        return ",".join(f"127.0.0.1:{self.proxies[n].port}" for n in self.nodes) if self.proxies else self.direct
 
     def log(self, node=1):
         return self.dir / f"node{node}.log"
@@ -53,12 +63,18 @@ class Kafka:
     def _format(self, node, cluster):
         count = len(self.nodes)
         port, controller = self.ports[node]
+        listeners = {"PLAINTEXT": (port, port, "PLAINTEXT")}
+        if self.proxies:
+            listeners["PROXIED"] = (self.proxies[node].target, self.proxies[node].port, "PLAINTEXT")
+        if self.secure:
+            listeners["SECURE"] = (self.secure_ports[node], self.secure_ports[node], self.secure)
         settings = {
             "process.roles": "broker,controller", "node.id": node,
             "controller.quorum.voters": ",".join(f"{n}@127.0.0.1:{self.ports[n][1]}" for n in self.nodes),
-            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-            "controller.listener.names": "CONTROLLER",
+            "listeners": ",".join([*(f"{k}://127.0.0.1:{at}" for k, (at, _, _) in listeners.items()), f"CONTROLLER://127.0.0.1:{controller}"]),
+            "advertised.listeners": ",".join(f"{k}://127.0.0.1:{told}" for k, (_, told, _) in listeners.items()),
+            "listener.security.protocol.map": ",".join(["CONTROLLER:PLAINTEXT", *(f"{k}:{how}" for k, (_, _, how) in listeners.items())]),
+            "controller.listener.names": "CONTROLLER", "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": self.dir / f"node{node}",
             "offsets.topic.replication.factor": count, "offsets.topic.num.partitions": 1,
             "transaction.state.log.replication.factor": count, "transaction.state.log.num.partitions": 1,
@@ -113,6 +129,12 @@ class Kafka:
         for process in self._each(node):
             process.kill9()
 
+    def close(self):
+        """The end: of the proxies, too."""
+        self.kill9()
+        for proxy in self.proxies.values():
+            proxy.close()
+
     def restart(self, node=None):
         self.stop(node)
         self.start(node)
@@ -125,20 +147,20 @@ class Kafka:
 
     def tool(self, name, *argv, deadline_s=60):
         """Runs one of Kafka's own command line classes, e.g. tool("org.apache.kafka.tools.TopicCommand", "--list")."""
-        done = subprocess.run(self._java(256, name, "--bootstrap-server", self.brokers, *map(str, argv)), text=True,
+        done = subprocess.run(self._java(256, name, "--bootstrap-server", self.direct, *map(str, argv)), text=True,
                               capture_output=True, timeout=deadline_s, env=os.environ)
         if done.returncode:
             raise RuntimeError(f"{name} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         return done.stdout
 
     def create_topic(self, name, partitions=1, replication=None, config=None):
-        kafka_client.create_topic(self.brokers, name, partitions, replication or len(self.nodes), config)
+        kafka_client.create_topic(self.direct, name, partitions, replication or len(self.nodes), config)
 
     def delete_topics(self, names):
-        kafka_client.delete_topics(self.brokers, names)
+        kafka_client.delete_topics(self.direct, names)
 
     def topics(self):
-        return kafka_client.topics(self.brokers)
+        return kafka_client.topics(self.direct)
 
     def dump(self, topic, isolation="read_committed"):
-        return kafka_client.kafka_dump(self.brokers, topic, isolation)
+        return kafka_client.kafka_dump(self.direct, topic, isolation)

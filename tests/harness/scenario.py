@@ -13,6 +13,7 @@ from .kafka import Kafka
 from .millrace import Millrace
 from .postgres import Postgres
 from .process import free_port, tail
+from .proxy import Proxy
 from .registry import Registry
 
 
@@ -129,6 +130,10 @@ class World:
         self._registry = self._keep(Registry(self.run))
         return self._registry
 
+    def proxy(self, server, protocol):
+        """A Proxy before a server, or before the server of a Database; it ends with the test."""
+        return self._keep(Proxy(getattr(server, "server", server).port, protocol))
+
     def _keep(self, server):
         self._private.append(server)
         return server
@@ -212,7 +217,7 @@ class World:
     def end(self, tidy=True):
         """Ends what the test started and gives back what it had of the shared servers."""
         for process in [*self._millraces, *self._private]:
-            process.kill9()
+            (process.close if hasattr(process, "close") else process.kill9)()
         if not tidy:
             return
         shared = self.servers.started()
