@@ -10,7 +10,7 @@ Record = namedtuple("Record", "partition offset key value headers timestamp_ms")
 _rk = None
 _CONF_OK, _PRODUCER, _CONSUMER = 0, 0, 1
 _PARTITION_EOF, _NO_ERROR, _TOPIC_EXISTS, _UNKNOWN_TOPIC = -191, 0, 36, 3
-_BEGINNING = -2
+_BEGINNING, _END = -2, -1
 
 
 class _Message(c.Structure):
@@ -42,12 +42,13 @@ def _library():
         _rk = c.CDLL("librdkafka.so.1")
         pointers = ("conf_new new topic_partition_list_new topic_partition_list_add consumer_poll NewTopic_new DeleteTopic_new"
                     " AdminOptions_new queue_new queue_poll event_CreateTopics_result event_DeleteTopics_result"
-                    " CreateTopics_result_topics DeleteTopics_result_topics").split()
+                    " CreateTopics_result_topics DeleteTopics_result_topics queue_get_consumer").split()
         for name in pointers:
             getattr(_rk, "rd_kafka_" + name).restype = c.c_void_p
         for name in ("err2str", "topic_result_error_string", "topic_result_name", "event_error_string"):
             getattr(_rk, "rd_kafka_" + name).restype = c.c_char_p
         _rk.rd_kafka_message_timestamp.restype = c.c_int64
+        _rk.rd_kafka_consume_batch_queue.restype = c.c_ssize_t
     return _rk
 
 
@@ -120,6 +121,19 @@ def _headers(message):
     return found
 
 
+def _assign(handle, topic, partitions, offset):
+    """All partitions of a topic, read from `offset` on."""
+    rk = _library()
+    wanted = c.c_void_p(rk.rd_kafka_topic_partition_list_new(partitions))
+    for partition in range(partitions):
+        entry = rk.rd_kafka_topic_partition_list_add(wanted, topic.encode(), partition)
+        # rd_kafka_topic_partition_t: char *topic; int32_t partition; int64_t offset
+        c.cast(entry + 16, c.POINTER(c.c_int64))[0] = offset
+    _check(rk.rd_kafka_assign(handle, wanted), f"assign {topic}")
+    rk.rd_kafka_topic_partition_list_destroy(wanted)
+    rk.rd_kafka_poll_set_consumer(handle)
+
+
 def kafka_read(brokers, topic, isolation="read_committed", deadline_s=60):
     """Yields every Record of a topic, up to the end of each partition as it is when the reading gets there (read_committed:
     up to the last stable offset). Keys, values and header values are bytes, or None."""
@@ -130,14 +144,7 @@ def kafka_read(brokers, topic, isolation="read_committed", deadline_s=60):
         # A broker learns of a new topic a moment later than its creator.
         count = wait_until(lambda: _metadata(handle, 10000)[1].get(topic), 10, f"the topic {topic} is known",
                            ignore=(RuntimeError,))
-        wanted = c.c_void_p(rk.rd_kafka_topic_partition_list_new(count))
-        for partition in range(count):
-            entry = rk.rd_kafka_topic_partition_list_add(wanted, topic.encode(), partition)
-            # rd_kafka_topic_partition_t: char *topic; int32_t partition; int64_t offset
-            c.cast(entry + 16, c.POINTER(c.c_int64))[0] = _BEGINNING
-        _check(rk.rd_kafka_assign(handle, wanted), f"assign {topic}")
-        rk.rd_kafka_topic_partition_list_destroy(wanted)
-        rk.rd_kafka_poll_set_consumer(handle)
+        _assign(handle, topic, count, _BEGINNING)
         open_partitions, quiet_since = set(range(count)), now()
         while open_partitions:
             pointer = rk.rd_kafka_consumer_poll(handle, 200)
@@ -160,6 +167,71 @@ def kafka_read(brokers, topic, isolation="read_committed", deadline_s=60):
                 rk.rd_kafka_message_destroy(message)
             yield record
         rk.rd_kafka_consumer_close(handle)
+
+
+class Tail:
+    """What is committed to a topic from now on: a consumer at the end of every partition, for the time of its with block."""
+
+    def __init__(self, brokers, topic):
+        self.brokers, self.topic = brokers, topic
+
+    def __enter__(self):
+        self._client = _Client(self.brokers, _CONSUMER, isolation_level="read_committed", enable_auto_commit="false",
+                               enable_auto_offset_store="false", group_id="millrace-test-tail", fetch_wait_max_ms=50,
+                               enable_partition_eof="true")
+        self._handle, waiting = self._client.__enter__(), topics(self.brokers)[self.topic]
+        _assign(self._handle, self.topic, waiting, _END)
+        while waiting:  # at its end for each: the place is known, and not only asked for
+            waiting -= self._poll(30) == _PARTITION_EOF
+        return self
+
+    def __exit__(self, *_):
+        _library().rd_kafka_consumer_close(self._handle)
+        self._client.__exit__()
+
+    def _poll(self, deadline_s, alive=None):
+        """The error code of the next message, 0 for a record."""
+        end = now() + deadline_s
+        while now() < end:
+            if pointer := _library().rd_kafka_consumer_poll(self._handle, 200):
+                try:
+                    return c.cast(pointer, c.POINTER(_Message)).contents.err
+                finally:
+                    _library().rd_kafka_message_destroy(c.c_void_p(pointer))
+            if alive and not alive():
+                raise RuntimeError(f"nothing came to {self.topic}, and its writer has ended")
+        raise TimeoutError(f"nothing came to {self.topic} for {deadline_s} s")
+
+    def next(self, deadline_s, alive=None):
+        """Returns when a record has been committed."""
+        while (error := self._poll(deadline_s, alive)) == _PARTITION_EOF:
+            pass
+        _check(error, f"reading {self.topic}")
+
+
+def kafka_count(brokers, topic, deadline_s=120):
+    """How many records a read_committed reader finds in a topic, without looking at them: for millions."""
+    rk, size, found = _library(), 10000, 0
+    with _Client(brokers, _CONSUMER, isolation_level="read_committed", enable_partition_eof="true", enable_auto_commit="false",
+                 enable_auto_offset_store="false", group_id="millrace-test-count", fetch_wait_max_ms=50) as handle:
+        waiting = topics(brokers)[topic]
+        _assign(handle, topic, waiting, _BEGINNING)
+        queue, batch = c.c_void_p(rk.rd_kafka_queue_get_consumer(handle)), (c.POINTER(_Message) * size)()
+        end = now() + deadline_s
+        while waiting:
+            if now() > end:
+                raise TimeoutError(f"counting {topic}: at {found} after {deadline_s} s")
+            for message in batch[:rk.rd_kafka_consume_batch_queue(queue, 100, batch, c.c_size_t(size))]:
+                error = message.contents.err
+                rk.rd_kafka_message_destroy(message)
+                if error == _PARTITION_EOF:
+                    waiting -= 1
+                else:
+                    _check(error, f"counting {topic}")
+                    found += 1
+        rk.rd_kafka_queue_destroy(queue)
+        rk.rd_kafka_consumer_close(handle)
+    return found
 
 
 def kafka_dump(brokers, topic, isolation="read_committed", deadline_s=60):

@@ -2,6 +2,7 @@
 import subprocess
 
 from harness import Late, compare, wait_equal, wait_until
+from harness.kafka_client import Tail, kafka_count
 from harness.process import running
 
 _TABLES = """
@@ -82,6 +83,15 @@ def test_kafka_dump_gives_back_the_bytes_that_kcat_sent(world):
     assert [(r.partition, r.offset, r.key, r.value) for r in records] == [
         (0, 0, b"k1", b"\x00\xff\xfe, ="), (1, 0, b"k2", None), (1, 1, None, b"in a transaction")], records
     assert records[0].headers == {"position": b"1/2,3", "empty": b""}, records[0].headers
+    assert kafka_count(world.kafka.brokers, topic) == 3, "a transaction's marker is no record"
+    with Tail(world.kafka.brokers, topic) as tail:
+        try:
+            tail.next(0.5)
+            raise AssertionError("what was there before came out")
+        except TimeoutError:
+            pass
+        send(0, b"later")
+        tail.next(10)
 
 
 def test_servers_come_back_after_kill_9(world):
