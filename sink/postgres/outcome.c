@@ -52,30 +52,54 @@ struct outcome outcome_of(const char *sqlstate) {
     return found;
 }
 
-/* Everything between double quotes becomes "...". */
+/* Values stand between double quotes, and may hold some themselves: all from the first to the last goes. */
 static void hide_quoted(struct buf *out, const char *text) {
-    bool inside = false;
-    for (; *text; text++) {
-        if (*text == '"') {
-            buf_puts(out, inside ? "...\"" : "\"");
-            inside = !inside;
-        } else if (!inside)
-            buf_putc(out, *text);
-    }
-    if (inside)
-        buf_puts(out, "...\"");
+    const char *first = strchr(text, '"'), *last = strrchr(text, '"');
+    if (!first)
+        buf_puts(out, text);
+    else if (first == last)
+        buf_printf(out, "%.*s\"...\"", (int)(first - text), text);
+    else
+        buf_printf(out, "%.*s\"...\"%s", (int)(first - text), text, last + 1);
 }
 
-/* The column that COPY was reading: 'COPY t, line 3, column qty: "abc"' has it in its CONTEXT, before the
- * value. */
+/* What a function of the replica says with RAISE may hold anything of the row, under any SQLSTATE. */
+static bool is_raised(const PGresult *result, const char *sqlstate) {
+    const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+    return (sqlstate && strncmp(sqlstate, "P0", 2) == 0) || (function && strcmp(function, "exec_stmt_raise") == 0);
+}
+
+static void put_primary(struct buf *out, const PGresult *result, const char *sqlstate) {
+    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    if (!primary)
+        buf_puts(out, "the replica gave no reason");
+    else if (is_raised(result, sqlstate))
+        buf_puts(out, "a function or trigger of the replica raised an error; its words are in the replica's log");
+    else if (sqlstate && strncmp(sqlstate, "22", 2) == 0)
+        hide_quoted(out, primary);
+    else
+        buf_puts(out, primary);
+}
+
+/* The column that COPY was reading: 'COPY t, line 3, column qty: "abc"' has it in its CONTEXT, before the value.
+ * 'COPY t, line 3: "1 abc"' has none, and what looks like one is part of the row. */
 static void put_copy_column(struct buf *out, const char *context) {
-    const char *at = context ? strstr(context, ", column ") : NULL;
-    if (!at || strncmp(context, "COPY ", 5) != 0)
+    if (!context || strncmp(context, "COPY ", 5) != 0)
         return;
-    at += strlen(", column ");
-    size_t n = strcspn(at, ":\n");
-    if (n > 0 && n < 64)
-        buf_printf(out, ", column %.*s", (int)n, at);
+    for (const char *at = context; (at = strstr(at, ", line "));) {
+        at += strlen(", line ");
+        size_t digits = strspn(at, "0123456789");
+        at += digits;
+        if (digits == 0)
+            continue;
+        if (strncmp(at, ", column ", 9) != 0)
+            return;
+        at += strlen(", column ");
+        size_t n = strcspn(at, ":\n");
+        if (n > 0 && n < 64)
+            buf_printf(out, ", column %.*s", (int)n, at);
+        return;
+    }
 }
 
 static void put_field(struct buf *out, const PGresult *result, int field, const char *what) {
@@ -86,15 +110,11 @@ static void put_field(struct buf *out, const PGresult *result, int field, const 
 
 enum code outcome_set(const PGresult *result, const char *about, struct err *err) {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     struct outcome outcome = outcome_of(sqlstate);
     CLEANUP_BUF text = {0};
     if (about)
         buf_printf(&text, "%s: ", about);
-    if (primary && sqlstate && strncmp(sqlstate, "22", 2) == 0)
-        hide_quoted(&text, primary);
-    else
-        buf_puts(&text, primary ? primary : "the replica gave no reason");
+    put_primary(&text, result, sqlstate);
     buf_printf(&text, " (SQLSTATE %s", sqlstate ? sqlstate : "none");
     put_field(&text, result, PG_DIAG_CONSTRAINT_NAME, "constraint");
     put_field(&text, result, PG_DIAG_COLUMN_NAME, "column");
