@@ -4,6 +4,7 @@
 #include "capture/postgres/connect.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/log.h"
 
@@ -107,10 +108,21 @@ static void state_of(PGconn *conn, const PGresult *res, char state[6]) {
         sqlstate_in_text(PQerrorMessage(conn), state);
 }
 
+/* What libpq itself refuses does not heal: a certificate that cannot be trusted, no TLS where it is asked for, no password. */
+static bool is_refusal(const char *message) {
+    static const char *const words[] = {"certificate", "does not support SSL", "no password supplied", NULL};
+    for (int i = 0; words[i]; i++)
+        if (strstr(message, words[i]))
+            return true;
+    return false;
+}
+
 enum code pgsource_error(PGconn *conn, const PGresult *res, struct err *err, const char *doing) {
     char state[6];
     state_of(conn, res, state);
     CLEANUP_FREE char *message = message_of(conn, res);
+    if (!state[0] && is_refusal(message))
+        return err_set(err, FATAL, ERR_SOURCE_REFUSED, "%s: %s", doing, message);
     if (!state[0])
         return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE, "%s: %s", doing, message);
     if (state_in(state, states_retry))
@@ -226,6 +238,14 @@ static bool hosts_are_local(const char *hosts) {
     return true;
 }
 
+/* The CA bundle of the system, if the operator named none and keeps none of their own. */
+static const char *system_roots(void) {
+    static const char roots[] = "/etc/ssl/certs/ca-certificates.crt";
+    const char *home = getenv("HOME");
+    CLEANUP_FREE char *own = xasprintf("%s/.postgresql/root.crt", home ? home : "");
+    return access(own, R_OK) != 0 && access(roots, R_OK) == 0 ? roots : NULL;
+}
+
 struct keywords {
     const char *names[64], *values[64];
     int n;
@@ -272,6 +292,9 @@ static void keywords_fill(struct keywords *k, const PQconninfoOption *url, enum 
         host = getenv("PGHOST");
     if (!keyword_get(k, "sslmode") && !getenv("PGSSLMODE") && host && !hosts_are_local(host))
         keyword_set(k, "sslmode", "verify-full");
+    const char *mode = keyword_get(k, "sslmode"), *roots = system_roots();
+    if (mode && strncmp(mode, "verify-", 7) == 0 && !keyword_get(k, "sslrootcert") && !getenv("PGSSLROOTCERT") && roots)
+        keyword_set(k, "sslrootcert", roots);
     const char *given = keyword_get(k, "options");
     *options = xasprintf("%s%s%s", given ? given : "", given ? " " : "", session_settings);
     keyword_set(k, "options", *options);
