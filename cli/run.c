@@ -17,11 +17,13 @@
 #include "cli/command.h"
 #include "cli/server.h"
 
-enum { STOP_MS = 4700 };
+enum { STOP_MS = 4700, RELOAD_MS = 3000 };
 static const char ROOM[] = "cli";
 
 struct running {
     struct roles roles; /* what the admin port sees; roles under its lock */
+    struct role **leaving; /* stopped by a reload, and not ended in time: their peer may hold them up */
+    int n_leaving;
     struct pipeline **pipelines; /* every configuration that a role may still use; the last is in force */
     int n_pipelines;
     char owner[128];
@@ -49,22 +51,50 @@ static void add_sink(struct running *r, const struct pipeline_sink *sink)
     for (int w = 0; w < sink->config.workers; w++) add_role(r, sink, w, false);
 }
 
-static void remove_role(struct running *r, int i)
+static struct role *take_out(struct running *r, int i)
 {
     pthread_mutex_lock(&r->roles.lock);
     struct role *role = r->roles.items[i];
     r->roles.items[i] = r->roles.items[--r->roles.n];
     pthread_mutex_unlock(&r->roles.lock);
-    role_join(role);
+    return role;
+}
+
+/* False: it has not ended by the deadline, or before the next signal. What it may still do is fenced by its successor's epoch. */
+static bool wait_ended(struct running *r, struct role *role, int64_t deadline)
+{
+    while (!role_ended(role)) {
+        int64_t left_ms = (deadline - clock_mono(&clock_system)) / 1000;
+        struct pollfd fds[2] = {{.fd = r->ended_fd, .events = POLLIN}, {.fd = r->signal_fd, .events = POLLIN}};
+        uint64_t n;
+        if (left_ms <= 0 || (poll(fds, 2, (int)left_ms) > 0 && (fds[1].revents & POLLIN))) return role_ended(role);
+        if ((fds[0].revents & POLLIN) && read(r->ended_fd, &n, sizeof n) < 0) continue;
+    }
+    return true;
+}
+
+static void remove_role(struct running *r, int i, int64_t deadline)
+{
+    struct role *role = take_out(r, i);
+    if (wait_ended(r, role, deadline)) {
+        role_join(role);
+        return;
+    }
+    log_warn(ROOM, "a role that must stop is held up; it ends by itself", F_STR("sink", role->sink->name), F_INT("worker", role->worker));
+    r->leaving = xrealloc(r->leaving, (size_t)(r->n_leaving + 1) * sizeof(*r->leaving));
+    r->leaving[r->n_leaving++] = role;
 }
 
 static void remove_sink(struct running *r, const char *name)
 {
     log_info(ROOM, "sink stops", F_STR("sink", name));
+    int64_t deadline = clock_mono(&clock_system) + RELOAD_MS * 1000;
     for (int i = 0; i < r->roles.n; i++)
         if (r->roles.items[i]->sink && strcmp(r->roles.items[i]->sink->name, name) == 0) role_stop(r->roles.items[i]);
     for (int i = r->roles.n - 1; i >= 0; i--)
-        if (r->roles.items[i]->sink && strcmp(r->roles.items[i]->sink->name, name) == 0) remove_role(r, i);
+        if (r->roles.items[i]->sink && strcmp(r->roles.items[i]->sink->name, name) == 0) remove_role(r, i, deadline);
+    uint64_t one = 1; /* the ends of other roles are looked at once more */
+    if (write(r->ended_fd, &one, sizeof one) < 0) log_warn(ROOM, "eventfd refused a write");
 }
 
 static bool wanted(const struct running *r, const struct pipeline_sink *sink)
@@ -190,6 +220,7 @@ static bool stop_roles(struct running *r)
     for (;;) {
         int alive = 0;
         for (int i = 0; i < r->roles.n; i++) alive += !role_ended(r->roles.items[i]);
+        for (int i = 0; i < r->n_leaving; i++) alive += !role_ended(r->leaving[i]);
         int64_t left_ms = (deadline - clock_mono(&clock_system)) / 1000;
         if (alive == 0) return true;
         if (left_ms <= 0) return false;
@@ -201,7 +232,9 @@ static bool stop_roles(struct running *r)
 
 static void free_all(struct running *r)
 {
-    while (r->roles.n > 0) remove_role(r, r->roles.n - 1);
+    while (r->roles.n > 0) role_join(take_out(r, r->roles.n - 1));
+    for (int i = 0; i < r->n_leaving; i++) role_join(r->leaving[i]);
+    free(r->leaving);
     free(r->roles.items);
     for (int i = 0; i < r->n_pipelines; i++) pipeline_free(r->pipelines[i]);
     free(r->pipelines);
