@@ -424,8 +424,13 @@ enum code pg_park(struct target *target, const char *schema, const char *table, 
     return code == OK ? OK : pg_undo(t, code);
 }
 
-/* The tables that were written become stale: the next prepare empties them. */
+/* The tables that were written become stale: the next prepare empties them. Sessions that are at work on the sink are ended:
+ * a build is one long transaction, and what it holds locked is not worth waiting for. */
 enum code pg_reset(struct target *target, struct err *err) {
+    static const char end_workers[] =
+        "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM millrace.sink_worker w JOIN pg_catalog.pg_stat_activity a"
+        " ON a.pid = w.backend AND a.backend_start = w.backend_start"
+        " WHERE w.sink = $1 AND a.usename = current_user AND a.state <> 'idle' AND a.pid <> pg_catalog.pg_backend_pid()";
     static const char lock[] = "SELECT pg_catalog.pg_advisory_xact_lock(1298232, pg_catalog.hashtext($1))";
     static const char workers[] =
         "UPDATE millrace.sink_worker SET epoch = epoch + 1, owner = NULL, seen = '-infinity', commit_seq = 0,"
@@ -435,11 +440,13 @@ enum code pg_reset(struct target *target, struct err *err) {
     static const char tables[] =
         "UPDATE millrace.sink_table SET stale = stale OR written, incarnation = NULL, parked_reason = NULL,"
         " parked_at = NULL WHERE sink = $1";
-    static const char *const steps[] = {lock, workers, offsets, tables};
+    static const char *const steps[] = {lock, end_workers, workers, offsets, tables};
     struct pg_target *t = pg_of(target);
     assert(!t->session.in_transaction);
     const char *params[] = {t->env.sink};
     enum code code = progress_schema(&t->session, err);
+    if (code == OK)
+        code = session_run(&t->session, end_workers, 1, params, NULL, err);
     if (code == OK)
         code = session_begin(&t->session, err);
     for (size_t i = 0; code == OK && i < sizeof steps / sizeof *steps; i++)
