@@ -129,8 +129,32 @@ static int parse_filter(const char *text, struct arena *arena, struct condition 
 
 /* ---- making and finding ------------------------------------------------------------------------------------------ */
 
+/* The schema that a name "schema.table" of `rename` goes to: the part before its first dot has an entry of its own, or stays. */
+static struct slice schema_to(const struct text_map *rename, const char *key)
+{
+    CLEANUP_FREE char *schema = xstrndup(key, strcspn(key, "."));
+    const char *to = lookup(rename, schema);
+    return to ? slice_of(to) : slice_make(key, strlen(schema));
+}
+
+static bool names_table(const char *key) { return strchr(key, '.') && strchr(key, '.') == strrchr(key, '.'); }
+
+/* Two tables that become one would overwrite each other's rows. */
+static enum code check_renames(const struct text_map *rename, struct err *err)
+{
+    for (size_t i = 0; i < rename->n; i++)
+        for (size_t k = i + 1; k < rename->n; k++)
+            if (names_table(rename->keys[i]) && names_table(rename->keys[k]) && strcmp(rename->values[i], rename->values[k]) == 0 &&
+                slice_eq(schema_to(rename, rename->keys[i]), schema_to(rename, rename->keys[k])))
+                return err_set(err, FATAL, ERR_CONFIG, "rename: %s and %s would both be table %s of the replica and overwrite each other's rows; give one of them another name",
+                               rename->keys[i], rename->keys[k], rename->values[i]);
+    return OK;
+}
+
 enum code mapping_new(const struct text_list *tables, const struct text_map *where, const struct text_map *rename, struct mapping **ret, struct err *err)
 {
+    enum code code = check_renames(rename, err);
+    if (code != OK) return code;
     struct mapping *m = xcalloc(1, sizeof *m);
     *m = (struct mapping){.tables = tables, .where = where, .rename = rename};
     for (size_t i = 0; i < where->n; i++) {
@@ -173,7 +197,7 @@ static struct table *rename_table(struct mapping *m, const struct table *source,
 
 static enum code resolve_filter(struct mapping *m, struct mapped *mapped, const char *full, struct err *err)
 {
-    const char *text = lookup(m->where, full);
+    const char *text = mapped->filter = lookup(m->where, full);
     if (!text) return OK;
     struct condition found[CONDITIONS_MAX];
     mapped->n_where = parse_filter(text, &m->arena, found);

@@ -12,12 +12,13 @@
 struct mapped {
     const struct table *source; /* identity of the version; borrowed */
     struct table *table;        /* names of the replica; NULL: not taken */
+    const char *filter;         /* `where` as it is configured; NULL: every row */
     struct condition *where;    /* in the mapping's arena; NULL: every row */
     int n_where;
 };
 
 struct mapping; /* caches by version */
-/* Checks patterns, renames and filters. FATAL/CONFIG names the key. The lists are borrowed. */
+/* Checks patterns, renames and filters: two tables cannot become one. FATAL/CONFIG names the key. The lists are borrowed. */
 MUST_CHECK enum code mapping_new(const struct text_list *tables, const struct text_map *where, const struct text_map *rename, struct mapping **ret, struct err *err);
 void mapping_free(struct mapping *m);
 /* The mapping of a version; lives as long as `m`. REJECT/TARGET_TABLE: a filter names a column that is not there. */

@@ -72,7 +72,7 @@ static enum code switch_version(struct sink *s, struct sink_topic *t, const stru
     t->mapped = mapped;
     if (!mapped->table)
         return OK;
-    enum code code = s->env->target->prepare(s->target, mapped->table, t->fresh, s->progress.rebuild, err);
+    enum code code = s->env->target->prepare(s->target, mapped, t->fresh, s->progress.rebuild, err);
     if (code != OK)
         return code;
     t->fresh = false;

@@ -10,6 +10,7 @@
 #include "base/stop.h"
 #include "schemas/change.h"
 #include "sink/batch.h"
+#include "sink/mapping.h"
 
 struct target;
 
@@ -47,10 +48,11 @@ typedef enum code target_open_f(const void *options, const struct target_env *en
 typedef enum code target_claim_f(struct target *t, int worker, int workers, int64_t lease_ms, struct arena *arena, struct sink_progress *ret, struct err *err);
 /* "Still here": one small statement, in or outside a transaction of rows. RETRY/TARGET_OWNERSHIP: somebody took over. */
 typedef enum code target_renew_f(struct target *t, struct err *err);
-/* Makes the replica table fit `table` as the policy allows (create, add, widen), once per version; cached. `fresh`: this
+/* Makes the replica table fit mapped->table as the policy allows (create, add, widen), once per version; cached. `fresh`: this
  * sink has never written to it: it must be empty (FATAL/TARGET_NOT_EMPTY) unless `may_clear`, then it is emptied.
- * REJECT/TARGET_TABLE: missing or does not fit; the text has the SQL that mends it. */
-typedef enum code target_prepare_f(struct target *t, const struct table *table, bool fresh, bool may_clear, struct err *err);
+ * REJECT/TARGET_TABLE: missing or does not fit; the text has the SQL that mends it. FATAL/CONFIG: the table holds the rows of
+ * another source table, or under another filter or other names of columns than now. */
+typedef enum code target_prepare_f(struct target *t, const struct mapped *mapped, bool fresh, bool may_clear, struct err *err);
 /* Writes the final states of a batch of one table version. REJECT/TARGET_CONSTRAINT, TARGET_VALUE, TARGET_DIVERGED;
  * RETRY for deadlocks, lock timeouts, lost connections. */
 typedef enum code target_apply_f(struct target *t, struct batch *batch, struct err *err);

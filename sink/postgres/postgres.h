@@ -97,6 +97,13 @@ MUST_CHECK enum code progress_table_state(struct pg_target *t, const struct tabl
 /* The name under which this sink wrote the same table before the source renamed it; NULL: none. */
 MUST_CHECK enum code progress_table_before(struct pg_target *t, const struct table *table, struct arena *arena,
                                            const char **ret_schema, const char **ret_name, struct err *err);
+/* ---- origin.c ---- */
+/* FATAL/CONFIG: the rows of the replica's table are those of another source table, or were written with another
+ * filter or other names of columns: what is there would not become what is configured. */
+MUST_CHECK enum code origin_check(struct pg_target *t, const struct mapped *mapped, struct err *err);
+/* Notes where the rows of the table come from from now on. */
+MUST_CHECK enum code origin_note(struct pg_target *t, const struct mapped *mapped, struct err *err);
+
 MUST_CHECK enum code progress_table_renamed(struct pg_target *t, const struct table *table, const char *schema,
                                             const char *name, struct err *err);
 MUST_CHECK enum code progress_table_written(struct pg_target *t, const struct table *table, struct err *err);

@@ -151,9 +151,7 @@ static enum code check_triggers(struct pg_target *t, const struct table *table, 
 static enum code fitted_shape(struct pg_target *t, const struct table *table, struct arena *arena,
                               struct shape *shape, struct err *err) {
     struct session *s = &t->session;
-    enum code code = fit_names(s, table, err);
-    if (code == OK)
-        code = shape_read(s, table, arena, shape, err);
+    enum code code = shape_read(s, table, arena, shape, err);
     if (code == OK && shape->oid == 0) {
         t->altered = true;
         code = fit_create(s, table, err);
@@ -231,14 +229,19 @@ static enum code follow_rename(struct pg_target *t, const struct table *table, s
     return code == OK ? progress_table_renamed(t, table, schema, name, err) : code;
 }
 
-static enum code prepare(struct pg_target *t, const struct table *table, bool fresh, bool may_clear,
+static enum code prepare(struct pg_target *t, const struct mapped *mapped, bool fresh, bool may_clear,
                          struct replica **ret, struct err *err) {
+    const struct table *table = mapped->table;
     struct arena arena = {0};
     struct shape shape;
     t->session.about = NULL;
     enum code code = session_begin(&t->session, err);
     if (code == OK && !find(t, table)) {
-        code = follow_rename(t, table, &arena, err);
+        code = fit_names(&t->session, table, err);
+        if (code == OK)
+            code = follow_rename(t, table, &arena, err);
+        if (code == OK && mapped->source)
+            code = origin_check(t, mapped, err);
         if (code == OK)
             code = fitted_shape(t, table, &arena, &shape, err);
         if (code == OK)
@@ -249,23 +252,26 @@ static enum code prepare(struct pg_target *t, const struct table *table, bool fr
                            table->schema, table->name);
         if (code == OK)
             code = settle(t, bind(t, table, &shape), fresh, may_clear, err);
+        if (code == OK && mapped->source)
+            code = origin_note(t, mapped, err);
     }
     arena_free(&arena);
     *ret = code == OK ? find(t, table) : NULL;
     return code == OK ? OK : pg_undo(t, code);
 }
 
-enum code pg_prepare(struct target *target, const struct table *table, bool fresh, bool may_clear,
+enum code pg_prepare(struct target *target, const struct mapped *mapped, bool fresh, bool may_clear,
                      struct err *err) {
     struct replica *r;
-    return prepare(pg_of(target), table, fresh, may_clear, &r, err);
+    return prepare(pg_of(target), mapped, fresh, may_clear, &r, err);
 }
 
 enum code replica_get(struct pg_target *t, const struct table *table, struct replica **ret, struct err *err) {
     *ret = find(t, table);
     if (*ret)
         return session_begin(&t->session, err);
-    return prepare(t, table, false, false, ret, err);
+    struct mapped mapped = {.table = (struct table *)(uintptr_t)table}; /* its origin was looked at by pg_prepare */
+    return prepare(t, &mapped, false, false, ret, err);
 }
 
 enum code replica_clear(struct pg_target *t, const struct replica *r, bool truncate, bool restart_identity,

@@ -265,8 +265,13 @@ static enum code apply(struct process *p) {
     return ops->apply(p->target, &current, &p->err);
 }
 
+static enum code prepare_as(struct process *p, const struct table *table, bool fresh, bool may_clear) {
+    struct mapped mapped = {.source = table, .table = (struct table *)(uintptr_t)table};
+    return ops->prepare(p->target, &mapped, fresh, may_clear, &p->err);
+}
+
 static enum code prepare(struct process *p, const struct table *table) {
-    return ops->prepare(p->target, table, false, false, &p->err);
+    return prepare_as(p, table, false, false);
 }
 
 static void apply_commit(struct process *p) {
@@ -938,12 +943,42 @@ static void a_value_that_the_replica_refuses_is_not_quoted(void **state) {
         struct process a;
         process_begin(&a, "a", OPTIONS());
         struct batch *b = begin(table);
-        for (int i = 1; i <= (int)n; i++)
-            INSERT(b, V_INT(i), V_TEXT("hunter2"));
-        assert_code(&a, apply(&a), REJECT, ERR_TARGET_VALUE);
-        assert_null(strstr(a.err.text, "hunter2"));
-        assert_non_null(strstr(a.err.text, "shop.faces"));
+        static const char *const values[] = {"hunter2", "a\" hunter2 \"b", "a, line 1, column hunter2"};
+        for (size_t v = 0; v < sizeof values / sizeof *values; v++) {
+            for (int i = 1; i <= (int)n; i++)
+                INSERT(b, V_INT(i), V_TEXT(values[v]));
+            assert_code(&a, apply(&a), REJECT, ERR_TARGET_VALUE);
+            assert_null(strstr(a.err.text, "hunter2"));
+            assert_non_null(strstr(a.err.text, "shop.faces"));
+            b = begin(table);
+        }
         process_end(&a);
+    }
+}
+
+static void what_a_trigger_says_of_a_row_is_not_quoted(void **state) {
+    (void)state;
+    static const char *const codes[] = {"P0001", "22000", "23514", "58030"};
+    EACH_SIZE(n) {
+        set_up(NULL);
+        sql("CREATE TABLE shop.items (id int PRIMARY KEY, qty int, note text)");
+        for (size_t c = 0; c < sizeof codes / sizeof *codes; c++) {
+            sql("CREATE OR REPLACE FUNCTION shop.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE "
+                "EXCEPTION 'not %%', NEW.note USING ERRCODE = '%s'; END $$;"
+                "CREATE OR REPLACE TRIGGER refuse BEFORE INSERT ON shop.items FOR EACH ROW EXECUTE FUNCTION "
+                "shop.refuse()",
+                codes[c]);
+            struct process a;
+            process_begin(&a, "a", OPTIONS("triggers", "fire"));
+            struct batch *b = begin(items());
+            for (int i = 1; i <= (int)n; i++)
+                INSERT(b, V_INT(i), V_INT(i), V_TEXT("hunter2"));
+            enum code code = apply(&a);
+            assert_int_not_equal(code, OK);
+            assert_null(strstr(a.err.text, "hunter2"));
+            assert_non_null(strstr(a.err.text, codes[c]));
+            process_end(&a);
+        }
     }
 }
 
@@ -976,16 +1011,66 @@ static void rows_of_somebody_else_are_never_mixed_in(void **state) {
     fill_items(3);
     struct process a;
     process_begin(&a, "a", OPTIONS());
-    assert_code(&a, ops->prepare(a.target, items(), true, false, &a.err), FATAL, ERR_TARGET_NOT_EMPTY);
+    assert_code(&a, prepare_as(&a, items(), true, false), FATAL, ERR_TARGET_NOT_EMPTY);
     assert_non_null(strstr(a.err.text, "shop.items"));
     sql("DELETE FROM shop.items");
-    assert_ok(&a, ops->prepare(a.target, items(), true, false, &a.err));
+    assert_ok(&a, prepare_as(&a, items(), true, false));
     INSERT(begin(items()), V_INT(1), V_INT(1), V_NULL);
     apply_commit(&a);
     process_end(&a);
     process_begin(&a, "a", OPTIONS());
-    assert_ok(&a, ops->prepare(a.target, items(), true, false, &a.err)); /* now they are ours */
+    assert_ok(&a, prepare_as(&a, items(), true, false)); /* now they are ours */
     ops->rollback(a.target);
+    process_end(&a);
+}
+
+static enum code prepare_from(struct process *p, const struct table *source, const struct table *table, const char *filter) {
+    struct mapped mapped = {.source = source, .table = (struct table *)(uintptr_t)table, .filter = filter};
+    return ops->prepare(p->target, &mapped, false, false, &p->err);
+}
+
+static struct table *incarnation(const struct table *table, uint64_t number) {
+    struct table *t = table_copy(table, &memory);
+    t->incarnation = number;
+    t->digest = table_digest(t);
+    return t;
+}
+
+static void rows_keep_their_origin(void **state) {
+    (void)state;
+    const struct table *grown = TABLE("items", INT_KEY("id"), INT_COLUMN("qty"), TEXT_COLUMN("remark"));
+    const struct table *mine = incarnation(items(), 7), *other = incarnation(TABLE("parts", INT_KEY("id")), 8);
+    struct process a;
+    process_begin(&a, "a", OPTIONS());
+    assert_ok(&a, prepare_from(&a, mine, mine, "qty = 1"));
+    assert_ok(&a, commit(&a));
+    process_end(&a);
+    process_begin(&a, "a", OPTIONS());
+    assert_ok(&a, prepare_from(&a, mine, mine, "qty = 1"));
+    assert_ok(&a, commit(&a));
+    fill_items(3);
+    for (int restarted = 0; restarted < 2; restarted++) {
+        /* another table, another filter, other names of columns */
+        assert_code(&a, prepare_from(&a, other, incarnation(items(), 8), NULL), FATAL, ERR_CONFIG);
+        assert_non_null(strstr(a.err.text, "shop.parts"));
+        process_end(&a);
+        process_begin(&a, "a", OPTIONS());
+        assert_code(&a, prepare_from(&a, mine, mine, NULL), FATAL, ERR_CONFIG);
+        assert_non_null(strstr(a.err.text, "millrace replay --sink"));
+        assert_code(&a, prepare_from(&a, mine, incarnation(grown, 7), "qty = 1"), FATAL, ERR_CONFIG);
+        assert_non_null(strstr(a.err.text, "note"));
+        assert_string_equal(see("SELECT count(*) FROM shop.items"), "3");
+    }
+    /* renamed at the source, and still under its old name here */
+    assert_ok(&a, prepare_from(&a, incarnation(TABLE("goods", INT_KEY("id"), INT_COLUMN("qty"), TEXT_COLUMN("note")), 7), mine, "qty = 1"));
+    assert_ok(&a, commit(&a));
+    assert_string_equal(see("SELECT count(*) FROM shop.items"), "3");
+    /* whatever is configured holds once it is built anew */
+    assert_ok(&a, ops->reset(a.target, &a.err));
+    assert_ok(&a, claim(&a));
+    assert_ok(&a, prepare_from(&a, other, incarnation(items(), 8), NULL));
+    assert_ok(&a, commit(&a));
+    assert_string_equal(see("SELECT count(*) FROM shop.items"), "0");
     process_end(&a);
 }
 
@@ -994,8 +1079,8 @@ static void a_replay_empties_what_the_sink_wrote(void **state) {
     struct process a, cli;
     const struct table *gone = TABLE("gone", INT_KEY("id"));
     process_begin(&a, "a", OPTIONS());
-    assert_ok(&a, ops->prepare(a.target, items(), true, false, &a.err));
-    assert_ok(&a, ops->prepare(a.target, gone, true, false, &a.err));
+    assert_ok(&a, prepare_as(&a, items(), true, false));
+    assert_ok(&a, prepare_as(&a, gone, true, false));
     INSERT(begin(items()), V_INT(1), V_INT(1), V_NULL);
     assert_ok(&a, apply(&a));
     INSERT(begin(gone), V_INT(1));
@@ -1010,7 +1095,7 @@ static void a_replay_empties_what_the_sink_wrote(void **state) {
     assert_true(a.progress.rebuild);
     assert_int_equal(a.progress.commit_seq, 0);
     assert_int_equal(a.progress.n_offsets, 0);
-    assert_ok(&a, ops->prepare(a.target, items(), true, a.progress.rebuild, &a.err));
+    assert_ok(&a, prepare_as(&a, items(), true, a.progress.rebuild));
     INSERT(begin(items()), V_INT(2), V_INT(2), V_NULL);
     assert_string_equal(see("SELECT count(*) FROM shop.items"),
                         "1"); /* readers see the old rows until the commit */
@@ -1021,7 +1106,7 @@ static void a_replay_empties_what_the_sink_wrote(void **state) {
     process_end(&a);
     process_begin(&a, "a", OPTIONS());
     assert_false(a.progress.rebuild);
-    assert_ok(&a, ops->prepare(a.target, items(), false, false, &a.err));
+    assert_ok(&a, prepare_as(&a, items(), false, false));
     assert_ok(&a, commit(&a));
     assert_string_equal(see("SELECT id FROM shop.items"), "2");
     process_end(&a);
@@ -1029,6 +1114,18 @@ static void a_replay_empties_what_the_sink_wrote(void **state) {
 
 static enum code claim_part(struct process *p, int worker, int workers) {
     return ops->claim(p->target, worker, workers, LEASE_MS, &p->arena, &p->progress, &p->err);
+}
+
+static void a_replay_does_not_wait_for_what_is_being_built(void **state) {
+    (void)state;
+    struct process a, b;
+    process_begin(&a, "a", OPTIONS());
+    assert_ok(&a, prepare(&a, items())); /* not committed: its row of millrace.sink_table is locked */
+    process_open(&b, "b", OPTIONS("lock_timeout", "1s"));
+    assert_ok(&b, ops->reset(b.target, &b.err));
+    assert_code(&a, commit(&a), RETRY, ERR_TARGET_UNREACHABLE);
+    process_end(&b);
+    process_end(&a);
 }
 
 static void workers_that_build_anew_do_not_wait_for_each_other(void **state) {
@@ -1039,13 +1136,13 @@ static void workers_that_build_anew_do_not_wait_for_each_other(void **state) {
     process_open(&b, "p", OPTIONS("lock_timeout", "1s"));
     assert_ok(&a, claim_part(&a, 0, 2));
     assert_ok(&b, claim_part(&b, 1, 2));
-    assert_ok(&a, ops->prepare(a.target, items(), true, false, &a.err));
-    assert_ok(&a, ops->prepare(a.target, gone, true, false, &a.err));
+    assert_ok(&a, prepare_as(&a, items(), true, false));
+    assert_ok(&a, prepare_as(&a, gone, true, false));
     INSERT(begin(items()), V_INT(1), V_INT(1), V_NULL);
     assert_ok(&a, apply(&a));
     INSERT(begin(gone), V_INT(1));
     apply_commit(&a);
-    assert_ok(&b, ops->prepare(b.target, other, true, false, &b.err));
+    assert_ok(&b, prepare_as(&b, other, true, false));
     INSERT(begin(other), V_INT(1));
     apply_commit(&b);
 
@@ -1054,10 +1151,10 @@ static void workers_that_build_anew_do_not_wait_for_each_other(void **state) {
     process_end(&cli);
     assert_ok(&a, claim_part(&a, 0, 2));
     assert_ok(&b, claim_part(&b, 1, 2));
-    assert_ok(&b, ops->prepare(b.target, other, true, b.progress.rebuild, &b.err));
+    assert_ok(&b, prepare_as(&b, other, true, b.progress.rebuild));
     INSERT(begin(other), V_INT(2));
     assert_ok(&b, apply(&b)); /* and goes on for hours */
-    assert_ok(&a, ops->prepare(a.target, items(), true, a.progress.rebuild, &a.err));
+    assert_ok(&a, prepare_as(&a, items(), true, a.progress.rebuild));
     INSERT(begin(items()), V_INT(2), V_INT(2), V_NULL);
     apply_commit(&a);
     assert_string_equal(see("SELECT id FROM shop.items"), "2");
@@ -1441,7 +1538,7 @@ static void hostile_names_are_names(void **state) {
         struct batch *b = begin(table);
         for (int i = 1; i <= (int)n; i++)
             INSERT(b, V_INT(i), V_INT(i), V_TEXT("x"), V_TEXT("y"));
-        assert_ok(&a, ops->prepare(a.target, table, true, true, &a.err));
+        assert_ok(&a, prepare_as(&a, table, true, true));
         assert_ok(&a, apply(&a));
         b = begin(table);
         for (int i = 1; i <= (int)n; i++)
@@ -1585,9 +1682,12 @@ static const struct CMUnitTest tests[] = {
     CASE(a_violated_constraint_is_named_without_the_row),
     CASE(a_second_row_with_a_unique_value_is_a_violation),
     CASE(a_value_that_the_replica_refuses_is_not_quoted),
+    CASE(what_a_trigger_says_of_a_row_is_not_quoted),
     CASE(a_table_is_emptied_also_where_foreign_keys_point_to_it),
     CASE(rows_of_somebody_else_are_never_mixed_in),
+    CASE(rows_keep_their_origin),
     CASE(a_replay_empties_what_the_sink_wrote),
+    CASE(a_replay_does_not_wait_for_what_is_being_built),
     CASE(workers_that_build_anew_do_not_wait_for_each_other),
     CASE(of_equal_rows_exactly_one_is_deleted),
     CASE(many_rows_without_a_key),

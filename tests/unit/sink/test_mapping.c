@@ -119,9 +119,32 @@ static void a_filter_on_a_column_that_is_gone_stops_the_table(void **state)
     mapping_free(m);
 }
 
+static void two_tables_cannot_become_one(void **state)
+{
+    (void)state;
+    struct text_list t = {0};
+    struct text_map w = {0};
+    struct mapping *m = NULL;
+    static const struct { const char *keys[3], *values[3]; size_t n; enum code code; } cases[] = {
+        {{"shop.orders", "shop.log"}, {"bills", "bills"}, 2, FATAL},
+        {{"shop.orders", "old.orders", "old"}, {"bills", "bills", "shop"}, 3, FATAL},
+        {{"shop.orders", "old.orders"}, {"bills", "bills"}, 2, OK},
+        {{"shop.orders.a", "shop.log.b"}, {"bills", "bills"}, 2, OK},
+        {{"shop", "old"}, {"all", "all"}, 2, OK},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct text_map r = {(const char **)(uintptr_t)cases[i].keys, (const char **)(uintptr_t)cases[i].values, cases[i].n};
+        struct err err = {0};
+        assert_int_equal(mapping_new(&t, &w, &r, &m, &err), cases[i].code);
+        if (cases[i].code == OK) mapping_free(m);
+        else assert_int_equal(err.id, ERR_CONFIG);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_tables_cannot_become_one),
         cmocka_unit_test(without_patterns_every_table_is_taken_under_its_own_name),
         cmocka_unit_test(patterns_choose_and_exclude),
         cmocka_unit_test(schema_table_and_column_get_new_names),
