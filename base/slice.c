@@ -59,6 +59,28 @@ char *xasprintf(const char *fmt, ...) {
     return text;
 }
 
+/* A star that did not fit takes one character more; only the last one is ever tried again, so that the cost is bounded by
+ * the product of the lengths. */
+bool slice_glob(struct slice glob, struct slice text) {
+    size_t g = 0, t = 0, star = SIZE_MAX, mark = 0;
+    while (t < text.len) {
+        if (g < glob.len && glob.data[g] == '*') {
+            star = g++;
+            mark = t;
+        } else if (g < glob.len && (glob.data[g] == '?' || glob.data[g] == text.data[t])) {
+            g++, t++;
+        } else if (star != SIZE_MAX) {
+            g = star + 1;
+            t = ++mark;
+        } else {
+            return false;
+        }
+    }
+    while (g < glob.len && glob.data[g] == '*')
+        g++;
+    return g == glob.len;
+}
+
 void cleanup_free(void *pointer_to_pointer) {
     free(*(void **)pointer_to_pointer);
 }

@@ -16,6 +16,8 @@ static inline struct slice slice_of(const char *text) { return (struct slice){te
 static inline struct slice slice_make(const void *data, size_t len) { return (struct slice){data, len}; }
 static inline bool slice_eq(struct slice a, struct slice b) { return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0); }
 static inline bool slice_is(struct slice a, const char *text) { return slice_eq(a, slice_of(text)); }
+/* True if the pattern takes the whole text: '*' any run of bytes, '?' one byte, nothing else is special. */
+bool slice_glob(struct slice pattern, struct slice text);
 
 /* Growing bytes, owned. Growth beyond memory aborts (as every allocation in Millrace does: queues are bounded in bytes
  * where bytes come in, so this is a bug of ours). Zero-initialised is empty and valid. */

@@ -1,7 +1,6 @@
 #include "sink/mapping.h"
 
 #include <ctype.h>
-#include <fnmatch.h>
 #include <stdio.h>
 
 enum comparison { IS_EQUAL, IS_DIFFERENT, IS_NULL, IS_NOT_NULL };
@@ -28,17 +27,17 @@ static const char *lookup(const struct text_map *map, const char *key)
     return NULL;
 }
 
-static bool taken(const struct mapping *m, const char *name)
+static bool taken(const struct mapping *m, struct slice name)
 {
     bool any = false, hit = false;
     for (size_t i = 0; i < m->tables->n; i++) {
         const char *pattern = m->tables->items[i];
         if (*pattern == '!') {
-            if (fnmatch(pattern + 1, name, 0) == 0) return false;
+            if (slice_glob(slice_of(pattern + 1), name)) return false;
             continue;
         }
         any = true;
-        hit |= fnmatch(pattern, name, 0) == 0;
+        hit |= slice_glob(slice_of(pattern), name);
     }
     return hit || !any;
 }
@@ -242,7 +241,7 @@ enum code mapping_find(struct mapping *m, const struct table *source, const stru
     struct mapped *mapped = arena_zalloc(&m->arena, sizeof *mapped);
     CLEANUP_FREE char *full = xasprintf("%s.%s", source->schema, source->name);
     mapped->source = source;
-    bool take = taken(m, full);
+    bool take = taken(m, slice_of(full));
     enum code code = take ? resolve_filter(m, mapped, full, err) : OK;
     if (code != OK) return code;
     if (take) mapped->table = rename_table(m, source, full);

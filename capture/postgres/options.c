@@ -88,34 +88,14 @@ const char *pgsource_database(const void *opaque) {
 
 /* ---- selection ------------------------------------------------------------------------------------- */
 
-bool selection_glob(struct slice glob, struct slice text) {
-    size_t g = 0, t = 0, star = SIZE_MAX, mark = 0;
-    while (t < text.len) {
-        if (g < glob.len && glob.data[g] == '*') {
-            star = g++;
-            mark = t;
-        } else if (g < glob.len && (glob.data[g] == '?' || glob.data[g] == text.data[t])) {
-            g++, t++;
-        } else if (star != SIZE_MAX) {
-            g = star + 1;
-            t = ++mark;
-        } else {
-            return false;
-        }
-    }
-    while (g < glob.len && glob.data[g] == '*')
-        g++;
-    return g == glob.len;
-}
-
 /* The pattern's first dot parts schema from table; a pattern without one means any schema's table of that
  * name. */
 static bool pattern_takes(const char *pattern, struct slice schema, struct slice name) {
     const char *dot = strchr(pattern, '.');
     if (!dot)
-        return selection_glob(slice_of(pattern), name);
-    return selection_glob(slice_make(pattern, (size_t)(dot - pattern)), schema) &&
-           selection_glob(slice_of(dot + 1), name);
+        return slice_glob(slice_of(pattern), name);
+    return slice_glob(slice_make(pattern, (size_t)(dot - pattern)), schema) &&
+           slice_glob(slice_of(dot + 1), name);
 }
 
 enum selection selection_of_table(const struct pg_options *o, struct slice schema, struct slice name) {

@@ -34,8 +34,6 @@ const char *pgsource_database(const void *options);
 /* Whether some pattern takes the table and none excludes it. */
 enum selection { SELECTION_NONE, SELECTION_TAKEN, SELECTION_EXCLUDED };
 enum selection selection_of_table(const struct pg_options *options, struct slice schema, struct slice name);
-/* True if the glob (only * and ? are special) takes the whole text. */
-bool selection_glob(struct slice glob, struct slice text);
 /* True if the column is to be captured. */
 bool selection_has_column(const struct pg_options *options, struct slice schema, struct slice name,
                           struct slice column);

@@ -58,6 +58,48 @@ static void printing_appends_whatever_the_room(void **state) {
     }
 }
 
+static void a_pattern_takes_the_whole_text_or_nothing(void **state) {
+    (void)state;
+    const struct {
+        const char *pattern, *text;
+        bool taken;
+    } cases[] = {
+        {"", "", true},
+        {"", "a", false},
+        {"*", "", true},
+        {"*", "shop.orders", true},
+        {"?", "", false},
+        {"?", "a", true},
+        {"shop.*", "shop.", true},
+        {"shop.*", "shops.x", false},
+        {"*.log", "a.log", true},
+        {"*.log", "a.logs", false},
+        {"a*b*c", "axxbyybc", true},
+        {"a*b?c", "abbc", true},
+        {"[ab]", "a", false},
+        {"[ab]", "[ab]", true},
+        {"a\\*", "a\\b", true},
+        {"**??", "ab", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (slice_glob(slice_of(cases[i].pattern), slice_of(cases[i].text)) != cases[i].taken)
+            fail_msg("'%s' and '%s'", cases[i].pattern, cases[i].text);
+}
+
+/* One that tries every place for every star would not come back. */
+static void a_pattern_of_many_stars_is_no_trap(void **state) {
+    (void)state;
+    struct buf pattern = {0}, text = {0};
+    for (int i = 0; i < 30; i++)
+        buf_puts(&pattern, "*a");
+    buf_putc(&pattern, 'b');
+    for (int i = 0; i < 5000; i++)
+        buf_putc(&text, 'a');
+    assert_false(slice_glob(buf_slice(&pattern), buf_slice(&text)));
+    buf_free(&pattern);
+    buf_free(&text);
+}
+
 static void copies_end_with_a_zero_byte(void **state) {
     (void)state;
     CLEANUP_FREE char *part = xstrndup("orders", 3);
@@ -75,6 +117,8 @@ int main(void) {
         cmocka_unit_test(a_cleared_buffer_keeps_its_room),
         cmocka_unit_test(putting_nothing_into_an_empty_buffer_is_fine),
         cmocka_unit_test(printing_appends_whatever_the_room),
+        cmocka_unit_test(a_pattern_takes_the_whole_text_or_nothing),
+        cmocka_unit_test(a_pattern_of_many_stars_is_no_trap),
         cmocka_unit_test(copies_end_with_a_zero_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,6 +55,18 @@ static void patterns_choose_and_exclude(void **state)
     mapping_free(m);
 }
 
+static void brackets_in_a_pattern_are_part_of_the_name(void **state)
+{
+    (void)state;
+    struct column column = {.name = "id", .type = "int", .kind = KIND_INT32, .length = -1};
+    struct table odd = {.schema = "shop", .name = "t[1]\\", .columns = &column, .n_columns = 1};
+    const char *items[] = {"shop.t[1]\\"};
+    struct mapping *m = make((struct text_list){items, 1}, (struct text_map){0}, (struct text_map){0});
+    assert_non_null(find(m, &odd)->table);
+    assert_null(find(m, &orders)->table);
+    mapping_free(m);
+}
+
 static void schema_table_and_column_get_new_names(void **state)
 {
     (void)state;
@@ -147,6 +159,7 @@ int main(void)
         cmocka_unit_test(two_tables_cannot_become_one),
         cmocka_unit_test(without_patterns_every_table_is_taken_under_its_own_name),
         cmocka_unit_test(patterns_choose_and_exclude),
+        cmocka_unit_test(brackets_in_a_pattern_are_part_of_the_name),
         cmocka_unit_test(schema_table_and_column_get_new_names),
         cmocka_unit_test(filters_compare_text_numbers_and_null),
         cmocka_unit_test(a_filter_that_is_not_understood_is_refused_at_start),
