@@ -4,6 +4,7 @@
 
 #define DAY_US   INT64_C(86400000000)
 #define YEAR_MAX 5874897 /* PostgreSQL's last date */
+#define DAYS_MIN (-2440588) /* its first: 4714-11-24 BC, Julian day 0 */
 
 struct cursor {
     const char *p, *end;
@@ -84,15 +85,6 @@ static inline int64_t civil_year(const struct civil *date) {
     return date->bc ? 1 - date->year : date->year;
 }
 
-static bool civil_valid(const struct civil *date) {
-    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    if (date->month < 1 || date->month > 12 || date->day < 1)
-        return false;
-    int64_t year = civil_year(date);
-    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    return date->day <= days[date->month - 1] + (leap && date->month == 2);
-}
-
 /* Days since 1970-01-01 in the proleptic Gregorian calendar. A year begins in March here, so that the leap
  * day is its last; an era has 400 of them and 146097 days. */
 static int64_t civil_days(const struct civil *date) {
@@ -102,6 +94,15 @@ static int64_t civil_days(const struct civil *date) {
     int64_t day_of_year = (153 * (date->month + (date->month > 2 ? -3 : 9)) + 2) / 5 + date->day - 1;
     int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     return era * 146097 + day_of_era - 719468;
+}
+
+static bool civil_valid(const struct civil *date) {
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    if (date->month < 1 || date->month > 12 || date->day < 1)
+        return false;
+    int64_t year = civil_year(date);
+    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return date->day <= days[date->month - 1] + (leap && date->month == 2) && civil_days(date) >= DAYS_MIN;
 }
 
 static inline bool is_infinity(struct slice text, bool *ret_minus) {
