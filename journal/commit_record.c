@@ -8,7 +8,6 @@
 
 #define TOPICS_MAX      100000
 #define PARTITIONS_MAX  100000
-#define ENDS_MAX        1000000
 #define TOPIC_BYTES_MAX 249 /* what Kafka allows */
 
 static void put_text(struct buf *out, const char *text) {
@@ -177,8 +176,13 @@ static enum code read_ends(json_t *ends, struct arena *arena, struct commit_reco
         return corrupt(err, "\"ends\" is missing");
     if (json_object_size(ends) > TOPICS_MAX)
         return corrupt(err, "too many topics");
-    json_object_foreach(ends, name, value) n += json_object_size(json_object_get(value, "p"));
-    if (n > ENDS_MAX)
+    json_int_t partitions = 0;
+    json_object_foreach(ends, name, value) {
+        json_int_t of_topic = json_integer_value(json_object_get(value, "n"));
+        n += json_object_size(json_object_get(value, "p"));
+        partitions += of_topic > 0 && of_topic <= PARTITIONS_MAX ? of_topic : 0;
+    }
+    if (n > COMMIT_PARTITIONS_MAX || partitions > COMMIT_PARTITIONS_MAX)
         return corrupt(err, "too many partitions");
     r->topics = arena_alloc(arena, (json_object_size(ends) + 1) * sizeof *r->topics);
     r->ends = arena_alloc(arena, (n + 1) * sizeof *r->ends);

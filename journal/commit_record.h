@@ -44,6 +44,9 @@ struct commit_record {
 /* A record is never larger than this, in bytes of JSON; what is larger is not read. */
 #define COMMIT_RECORD_BYTES_MAX (8 << 20)
 
+/* Partitions of all topics of a pipeline together: each costs memory, whether its end is told or not. */
+#define COMMIT_PARTITIONS_MAX 1000000
+
 /* Appends the JSON to `out`. Numbers must not be larger than INT64_MAX. */
 void commit_record_write(const struct commit_record *record, struct buf *out);
 /* Strings and arrays live in the arena. REJECT/JOURNAL_CORRUPT. */

@@ -15,6 +15,7 @@ void kafka_ends_reset(struct kafka_ends *e) {
         topic_free(&e->topics[i]);
     e->n = 0;
     e->n_touched = 0;
+    e->partitions = 0;
 }
 
 void kafka_ends_free(struct kafka_ends *e) {
@@ -45,6 +46,7 @@ int kafka_ends_add(struct kafka_ends *e, const char *name, int partitions, bool 
     t->touched = xcalloc((size_t)partitions, sizeof *t->touched);
     for (int p = 0; p < partitions; p++)
         t->ends[p] = -1;
+    e->partitions += partitions;
     return e->n++;
 }
 
@@ -75,7 +77,11 @@ enum code kafka_ends_apply(struct kafka_ends *e, const struct commit_record *r, 
     for (int i = 0; i < r->n_topics; i++) {
         const struct commit_topic *t = &r->topics[i];
         index[i] = kafka_ends_find(e, t->name);
-        if (index[i] < 0) {
+        if (index[i] < 0 && e->partitions + t->partitions > COMMIT_PARTITIONS_MAX) {
+            return err_set(err, FATAL, ERR_JOURNAL_CORRUPT,
+                           "commit records name topics of more than %d partitions together",
+                           COMMIT_PARTITIONS_MAX);
+        } else if (index[i] < 0) {
             index[i] = kafka_ends_add(e, t->name, t->partitions, t->compacted);
         } else if (e->topics[index[i]].partitions != t->partitions) {
             return err_set(err, FATAL, ERR_JOURNAL_CORRUPT,

@@ -21,6 +21,7 @@ struct kafka_topic {
 struct kafka_ends {
     struct kafka_topic *topics;
     int n, cap;
+    int64_t partitions; /* of all topics */
     struct {
         int topic, partition;
     } * touched; /* by the open transaction */
@@ -39,7 +40,8 @@ void kafka_ends_note(struct kafka_ends *e, int topic, int partition, int64_t off
 void kafka_ends_forget_touched(struct kafka_ends *e);
 /* Forgets everything. */
 void kafka_ends_reset(struct kafka_ends *e);
-/* Takes over what a commit record says. FATAL/JOURNAL_CORRUPT if it contradicts what is known. */
+/* Takes over what a commit record says. FATAL/JOURNAL_CORRUPT if it contradicts what is known, or makes more than
+ * COMMIT_PARTITIONS_MAX partitions of it. */
 MUST_CHECK enum code kafka_ends_apply(struct kafka_ends *e, const struct commit_record *record,
                                       struct err *err);
 /* Fills topics and ends of the record: all, or those touched. The arrays live until the next call. */

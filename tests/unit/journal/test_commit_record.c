@@ -142,6 +142,22 @@ static void more_than_8_mb_are_not_looked_at(void **state) {
     arena_free(&arena);
 }
 
+/* A short record may not make us reserve memory for more partitions than any pipeline has. */
+static void a_record_of_too_many_partitions_is_rejected(void **state) {
+    struct arena arena = {0};
+    struct commit_record r;
+    CLEANUP_BUF json = {0};
+    struct err err = {0};
+    (void)state;
+    buf_puts(&json, HEAD "\"ends\":{");
+    for (int i = 0; i < 11; i++)
+        buf_printf(&json, "%s\"t%d\":{\"n\":100000,\"k\":\"k\",\"p\":{}}", i ? "," : "", i);
+    buf_puts(&json, "}}");
+    assert_int_equal(commit_record_read(buf_slice(&json), &arena, &r, &err), REJECT);
+    assert_int_equal(err.id, ERR_JOURNAL_CORRUPT);
+    arena_free(&arena);
+}
+
 static void every_cut_of_a_record_is_rejected(void **state) {
     CLEANUP_BUF json = {0};
     (void)state;
@@ -161,6 +177,7 @@ int main(void) {
         cmocka_unit_test(a_record_without_ends_is_read),
         cmocka_unit_test(rubbish_is_rejected_and_named),
         cmocka_unit_test(more_than_8_mb_are_not_looked_at),
+        cmocka_unit_test(a_record_of_too_many_partitions_is_rejected),
         cmocka_unit_test(every_cut_of_a_record_is_rejected),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

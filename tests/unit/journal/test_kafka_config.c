@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 
 #include "base/config.h"
 #include "journal/journal_table.h"
@@ -133,6 +134,24 @@ static void records_that_disagree_about_a_topic_are_corrupt(void **state) {
     kafka_ends_free(&e);
 }
 
+static void records_that_name_ever_more_partitions_are_corrupt(void **state) {
+    struct kafka_ends e = {0};
+    struct err err = {0};
+    char name[16];
+    struct commit_topic topic = {name, 100000, true};
+    struct commit_record r = {.topics = &topic, .n_topics = 1};
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        snprintf(name, sizeof name, "t%d", i);
+        assert_int_equal(kafka_ends_apply(&e, &r, &err), OK);
+    }
+    assert_int_equal(kafka_ends_apply(&e, &r, &err), OK); /* a known topic costs nothing more */
+    snprintf(name, sizeof name, "more");
+    assert_int_equal(kafka_ends_apply(&e, &r, &err), FATAL);
+    assert_int_equal(err.id, ERR_JOURNAL_CORRUPT);
+    kafka_ends_free(&e);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_small_configuration_is_enough),
@@ -140,6 +159,7 @@ int main(void) {
         cmocka_unit_test(errors_mean_what_the_table_says),
         cmocka_unit_test(a_delta_tells_what_was_touched_and_a_full_record_all),
         cmocka_unit_test(records_that_disagree_about_a_topic_are_corrupt),
+        cmocka_unit_test(records_that_name_ever_more_partitions_are_corrupt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
