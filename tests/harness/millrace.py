@@ -10,12 +10,14 @@ import urllib.request
 
 from .clock import Late, now, wait_until
 from .process import Process, tail
+from .rundir import PROJECT
 
 _SANITIZERS = {
     "ASAN_OPTIONS": "halt_on_error=1:detect_leaks=1:detect_stack_use_after_return=1:exitcode=99",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:exitcode=99",
+    "TSAN_OPTIONS": f"suppressions={PROJECT}/tests/threads.supp:exitcode=99:second_deadlock_stack=1",
 }
-_REPORT = re.compile(r"ERROR: AddressSanitizer|runtime error:|LeakSanitizer|AddressSanitizer:DEADLYSIGNAL")
+_REPORT = re.compile(r"ERROR: AddressSanitizer|WARNING: ThreadSanitizer|runtime error:|LeakSanitizer|AddressSanitizer:DEADLYSIGNAL")
 _BARE = {"version", "help", "--help", "-h", "--version"}
 
 
