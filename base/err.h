@@ -40,6 +40,7 @@ enum code {
     X(JOURNAL_FENCED, "journal-fenced", 5, "a newer capture agent of this pipeline has taken over")                \
     X(JOURNAL_TOPIC, "journal-topic", 5, "a topic differs from the configuration in a way that loses data or order") \
     X(JOURNAL_CORRUPT, "journal-corrupt", 5, "a record in the journal cannot be read")                             \
+    X(JOURNAL_OTHER, "journal-other", 5, "the replica was built from another journal")                            \
     X(JOURNAL_GAP, "journal-gap", 5, "the journal no longer holds what this sink still needs")                     \
     X(REGISTRY_UNREACHABLE, "registry-unreachable", 6, "the schema registry does not answer")                      \
     X(REGISTRY_REFUSED, "registry-refused", 5, "the schema registry refused us or answered nonsense")              \

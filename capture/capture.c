@@ -126,7 +126,7 @@ enum code capture_open(const struct capture_env *env, struct capture **ret, stru
     struct capture *c = xcalloc(1, sizeof *c);
     c->env = env;
     c->journal = env->journal->ops;
-    c->journal_env = (struct journal_env){env->clock, env->stop};
+    c->journal_env = (struct journal_env){env->clock, env->stop, env->resnapshot};
     c->source_env = (struct source_env){env->clock, env->stop, env->source_name};
     c->identity = (struct encoder_identity){env->source->connector, c->journal->prefix(env->journal), env->source->database(env->source_options)};
     make_metrics(c);
@@ -179,19 +179,12 @@ static void routes_grow(struct capture *c)
     c->cap_routes = cap;
 }
 
-static int known_partitions(const struct capture *c, const char *topic)
-{
-    for (int i = 0; c->last && i < c->last->n_topics; i++)
-        if (strcmp(c->last->topics[i].name, topic) == 0) return c->last->topics[i].partitions;
-    return 0;
-}
-
 static enum code route_make(struct capture *c, const struct table *table, struct route *route, struct err *err)
 {
     CLEANUP_BUF name = {0};
     topic_name(c->identity.name, table, &name);
     struct topic_spec spec = {buf_cstr(&name), table->n_key > 0, table->n_key > 0 && !table->partial};
-    enum code code = c->journal->topic(c->writer, &spec, known_partitions(c, spec.name), &route->topic, &route->partitions, err);
+    enum code code = c->journal->topic(c->writer, &spec, 0, &route->topic, &route->partitions, err);
     if (code != OK) return code;
     code = encoder_new(table, spec.name, &c->identity, c->store, &route->encoder, err);
     if (code != OK) return code;

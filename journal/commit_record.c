@@ -47,7 +47,12 @@ static void put_ends(struct buf *out, const struct commit_record *r) {
         put_text(out, topic->name);
         buf_puts(out, ":{\"n\":");
         put_number(out, (uint64_t)topic->partitions);
-        buf_puts(out, topic->compacted ? ",\"k\":\"k\",\"p\":{" : ",\"k\":\"h\",\"p\":{");
+        buf_puts(out, topic->compacted ? ",\"k\":\"k\"" : ",\"k\":\"h\"");
+        if (topic->born > 1) {
+            buf_puts(out, ",\"b\":");
+            put_number(out, topic->born);
+        }
+        buf_puts(out, ",\"p\":{");
         for (bool first = true; e < r->n_ends && r->ends[e].topic == t; e++, first = false) {
             assert(r->ends[e].offset >= 0 && r->ends[e].partition >= 0);
             buf_puts(out, first ? "\"" : ",\"");
@@ -72,6 +77,10 @@ void commit_record_write(const struct commit_record *r, struct buf *out) {
     if (r->writer) {
         buf_puts(out, ",\"writer\":");
         put_text(out, r->writer);
+    }
+    if (r->pipeline) {
+        buf_puts(out, ",\"pipeline\":");
+        put_text(out, r->pipeline);
     }
     if (r->state) {
         buf_puts(out, ",\"state\":");
@@ -141,7 +150,7 @@ static int partition_of(const char *key, int n) {
 
 static enum code read_topic(const char *name, json_t *value, int index, struct arena *arena,
                             struct commit_record *r, struct err *err) {
-    int64_t partitions;
+    int64_t partitions, born = 0;
     const char *kind = json_string_value(json_object_get(value, "k"));
     json_t *ends = json_object_get(value, "p");
     if (!*name || strlen(name) > TOPIC_BYTES_MAX)
@@ -152,7 +161,10 @@ static enum code read_topic(const char *name, json_t *value, int index, struct a
         return corrupt(err, "a topic's kind is unknown");
     if (!json_is_object(ends))
         return corrupt(err, "a topic has no ends");
-    r->topics[index] = (struct commit_topic){arena_strdup(arena, name), (int)partitions, *kind == 'k'};
+    if (json_object_get(value, "b") && !number_of(json_object_get(value, "b"), 0, INT64_MAX, &born))
+        return corrupt(err, "a topic's generation is out of range");
+    r->topics[index] =
+        (struct commit_topic){arena_strdup(arena, name), (int)partitions, *kind == 'k', (uint64_t)born};
 
     const char *key;
     json_t *offset;
@@ -214,6 +226,8 @@ static enum code read_root(json_t *root, struct arena *arena, struct commit_reco
         return corrupt(err, "\"ts_us\" is missing");
     if (!text_of(root, "writer", arena, &r->writer))
         return corrupt(err, "\"writer\" is not a text");
+    if (!text_of(root, "pipeline", arena, &r->pipeline))
+        return corrupt(err, "\"pipeline\" is not a text");
     if (!text_of(root, "state", arena, &r->state))
         return corrupt(err, "\"state\" is not a text");
     return read_ends(json_object_get(root, "ends"), arena, r, err);

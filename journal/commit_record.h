@@ -2,11 +2,13 @@
  *
  * JSON, one per transaction, in the one-partition topic <prefix>.commits, key = source name:
  *   {"v":1,"seq":41,"position":[1,23873408,10],"boundary":true,"full":false,"ts_us":...,"writer":"...","state":"...",
- *    "ends":{"shop.public.t":{"n":4,"k":"k","p":{"0":122,"3":57}}}}
+ *    "pipeline":"...","ends":{"shop.public.t":{"n":4,"k":"k","b":2,"p":{"0":122,"3":57}}}}
  *
  * `ends` tells, for each partition this transaction touched, the offset of its last record (n: the topic's partition
- * count; k: "k" = compacted, keeps the newest record per key, "h" = keeps the whole history). `writer` is the process
- * that wrote it, a random name: how a capture agent tells that a newer one has taken over.
+ * count; k: "k" = compacted, keeps the newest record per key, "h" = keeps the whole history; b: the generation whose
+ * snapshot began the topic, from 2 on: offsets that a reader has from older generations mean nothing in it). `writer` is
+ * the process that wrote it, a random name: how a capture agent tells that a newer one has taken over. `pipeline` is made
+ * up with the first record and stays: how a sink tells that it was given another journal.
  * A `full` record tells them for every partition of every topic that ever got one, so that a reader that lost older records
  * can begin there. A reader that has applied record `seq` may go on with `seq`+1, or jump to any later full one. */
 #pragma once
@@ -25,6 +27,7 @@ struct commit_topic {
     const char *name;
     int partitions;   /* the topic's partition count */
     bool compacted;
+    uint64_t born;    /* generation whose snapshot began it; 0: the first, or not told */
 };
 
 struct commit_record {
@@ -34,6 +37,7 @@ struct commit_record {
     bool full;
     int64_t ts_us;            /* wall clock of capture */
     const char *writer;       /* random name of the process that wrote it; NULL = not told. Filled by the journal writer */
+    const char *pipeline;     /* random name of the journal, NULL = not told. Filled by the journal writer */
     const char *state;        /* the source's own words (source_mark), UTF-8, opaque here */
     struct commit_topic *topics;
     int n_topics;

@@ -20,6 +20,7 @@ struct journal_reader;
 struct journal_env { /* borrowed by the handles made from it */
     const struct clock *clock;
     const struct stop *stop; /* waits end early when it is asked for */
+    bool anew;               /* writers: a new snapshot was asked for, so topics may be gone, or made anew by others */
 };
 
 /* ---- writer ----------------------------------------------------------------------------------------------------- */
@@ -36,8 +37,9 @@ struct topic_spec {
 };
 
 /* Fences older writers of this pipeline and returns the newest commit record (arena) or NULL if there is none.
- * Blocks at most `wait_ms`. RETRY/JOURNAL_UNREACHABLE; FATAL/JOURNAL_REFUSED; FATAL/JOURNAL_TOPIC: the commits topic
- * has more than one partition, or settings that lose data (unclean leader election, min.insync.replicas below what the replication factor allows). */
+ * Blocks at most `wait_ms`. RETRY/JOURNAL_UNREACHABLE; FATAL/JOURNAL_REFUSED; FATAL/JOURNAL_TOPIC: a topic that the
+ * pipeline wrote to is gone, holds less than it did, or has other partitions (unless a snapshot follows), there are topics with
+ * records but no commit record, the commits topic has more than one partition, or settings that lose data (unclean leader election, min.insync.replicas below what the replication factor allows). */
 typedef enum code journal_writer_open_f(struct journal *journal, const struct journal_env *env, const char *source, int64_t wait_ms,
                                         struct journal_writer **ret, struct arena *arena, struct commit_record **ret_last, struct err *err);
 /* Creates or checks a topic (at most 30 s); idempotent and cached. `known_partitions` > 0: the count the pipeline has recorded (a

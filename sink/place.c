@@ -1,4 +1,6 @@
 /* Whose the work is and how far it is: the claim, the commit, and tables that are left standing. */
+#include <stdio.h>
+
 #include "base/log.h"
 #include "sink/worker.h"
 
@@ -18,6 +20,20 @@ static void load_offsets(struct sink *s) {
     }
 }
 
+enum code worker_same_journal(struct sink *s, const char *pipeline, struct err *err) {
+    if (!pipeline || strcmp(pipeline, s->pipeline) == 0)
+        return OK;
+    if (!s->pipeline[0]) {
+        snprintf(s->pipeline, sizeof s->pipeline, "%s", pipeline);
+        return OK;
+    }
+    return err_set(err, FATAL, ERR_JOURNAL_OTHER,
+                   "the replica of sink %s was built from journal %s, and this is journal %.63s: the brokers, the "
+                   "topic_prefix or the commits topic are others than before. Restore journal.kafka as it was, or "
+                   "build the replica from this journal: millrace replay --sink %s",
+                   s->env->name, s->pipeline, pipeline, s->env->name);
+}
+
 /* Decides up to which record nothing may be committed. */
 static enum code choose_frontier(struct sink *s, struct err *err) {
     struct commit_record *last = NULL;
@@ -26,6 +42,9 @@ static enum code choose_frontier(struct sink *s, struct err *err) {
     enum code code = s->journal->commits_last(s->reader, OPEN_WAIT_MS, &s->end_arena, &last, &offset, err);
     if (code != OK || !last)
         return code == AGAIN ? OK : code;
+    code = worker_same_journal(s, last->pipeline, err);
+    if (code != OK)
+        return code;
     s->view.commit_seq_end = last->seq;
     s->generation = last->position.generation;
     bool newer = s->generation > s->position.generation;
@@ -49,6 +68,7 @@ enum code worker_claim(struct sink *s, struct err *err) {
     if (code != OK)
         return code;
     load_offsets(s);
+    snprintf(s->pipeline, sizeof s->pipeline, "%s", s->progress.pipeline ? s->progress.pipeline : "");
     s->pinned = s->env->parked->n > 0;
     s->seen_seq = s->progress.commit_seq;
     s->seen_next = s->progress.commits_next;
@@ -154,6 +174,7 @@ enum code worker_commit(struct sink *s, struct err *err) {
     progress.position = s->position;
     progress.commit_us = s->commit_us;
     progress.rebuild = false;
+    progress.pipeline = s->pipeline[0] ? s->pipeline : NULL;
     arena_reset(&s->scratch);
     progress.n_offsets = moved_offsets(s, &s->scratch, &progress.offsets);
     code = s->env->target->commit(s->target, &progress, err);

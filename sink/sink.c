@@ -6,6 +6,7 @@
  * A sink that must be built, or has been away for long, reads up to the newest frontier before its first
  * commit: what compaction has removed by then is older than that frontier, so the first state readers see is
  * one the source had. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/log.h"
@@ -151,15 +152,40 @@ static bool record_fits(struct sink *s, const struct commit_record *record) {
     return false;
 }
 
+/* The topic was begun anew by a snapshot that is newer than what we have of it: offsets count from 0 again. */
+static void begin_again(struct sink *s, struct sink_topic *t, struct stream *stream) {
+    log_info(SINK_ROOM, "a topic was made anew; reading it from its beginning", F_STR("sink", s->env->name),
+             F_STR("topic", t->name), F_INT("partition", stream->partition), F_INT("had", stream->next));
+    if (stream->id >= 0)
+        s->journal->stream_close(s->reader, stream->id);
+    stream->id = -1;
+    stream->next = 0;
+}
+
+static enum code window_stream(struct sink *s, struct sink_topic *t, const struct commit_topic *topic,
+                               const struct partition_end *end, struct err *err) {
+    topic_stream(t, topic->partitions - 1); /* all at once: their addresses must not move later */
+    struct stream *stream = topic_stream(t, end->partition);
+    if (topic->born > stream->position.generation && stream->next > 0)
+        begin_again(s, t, stream);
+    if (end->offset + 1 < stream->next && position_cmp(s->record->position, stream->position) >= 0)
+        return err_set(err, FATAL, ERR_JOURNAL_GAP,
+                       "topic '%s', partition %d was applied before offset %" PRId64
+                       ", and a newer commit record says that it ends at %" PRId64
+                       ": it was made anew, or the brokers have lost records. Build the replica anew: millrace "
+                       "replay --sink %s",
+                       t->name, end->partition, stream->next, end->offset, s->env->name);
+    return window_add(&s->window, t->name, stream, end->offset, err);
+}
+
 static enum code window_begin(struct sink *s, struct err *err) {
+    if (s->record->position.generation < s->generation)
+        return OK; /* a newer snapshot replaces all of it */
     for (int i = 0; i < s->record->n_ends; i++) {
         const struct partition_end *end = &s->record->ends[i];
-        struct sink_topic *t = worker_topic(s, s->record->topics[end->topic].name);
-        if (!t->mine)
-            continue;
-        topic_stream(t, s->record->topics[end->topic].partitions -
-                            1); /* all at once: their addresses must not move later */
-        enum code code = window_add(&s->window, t->name, topic_stream(t, end->partition), end->offset, err);
+        const struct commit_topic *topic = &s->record->topics[end->topic];
+        struct sink_topic *t = worker_topic(s, topic->name);
+        enum code code = t->mine ? window_stream(s, t, topic, end, err) : OK;
         if (code != OK)
             return code;
     }
@@ -174,6 +200,9 @@ static enum code next_record(struct sink *s, struct err *err) {
         s->record = NULL;
         return code;
     }
+    code = worker_same_journal(s, s->record->pipeline, err);
+    if (code != OK)
+        return code;
     if (s->record->seq > s->view.commit_seq_end)
         s->view.commit_seq_end = s->record->seq;
     if (!record_fits(s, s->record)) {

@@ -34,6 +34,7 @@ struct sink_progress {
     int64_t commits_next;      /* offset in the commits topic to go on from */
     struct position position;
     int64_t commit_us;         /* source commit time of the newest applied transaction */
+    const char *pipeline;      /* name of the journal that it was built from; NULL: not told */
     bool rebuild;              /* `replay` asked for it: tables may be emptied */
     struct sink_offset *offsets;
     int n_offsets;

@@ -35,6 +35,7 @@ struct sink {
     struct target *target;
     struct arena claim_arena, record_arena, scratch, end_arena;
     struct sink_progress progress; /* as stored in the replica */
+    char pipeline[64];             /* name of the journal, "" = not known yet */
     struct sink_topic **topics;
     int n_topics;
     struct window window;
@@ -76,6 +77,8 @@ MUST_CHECK enum code worker_flush(struct sink *s, struct err *err);
 /* Becomes the owner and begins where the replica says. AGAIN: somebody else is, or it is too early to ask
  * again. */
 MUST_CHECK enum code worker_claim(struct sink *s, struct err *err);
+/* The journal must be the one that the replica was built from; the first one is. FATAL/JOURNAL_OTHER. */
+MUST_CHECK enum code worker_same_journal(struct sink *s, const char *pipeline, struct err *err);
 /* Says "still here" when it is time to. */
 MUST_CHECK enum code worker_renew(struct sink *s, struct err *err);
 /* Rows, offsets, position and epoch, at once. */

@@ -34,6 +34,7 @@ static void fill(struct kafka_writer *w, const struct commit_record *record, boo
     w->told.seq = w->seq + 1;
     w->told.full = full;
     w->told.writer = kafka_process_name();
+    w->told.pipeline = w->id;
     kafka_ends_fill(&w->ends, full, &w->told);
     buf_clear(&w->json);
     commit_record_write(&w->told, &w->json);
@@ -96,6 +97,7 @@ static void ended(struct kafka_writer *w, struct commit_record *record) {
     record->seq = w->told.seq;
     record->full = w->told.full;
     record->writer = w->told.writer;
+    record->pipeline = w->told.pipeline;
     record->topics = w->told.topics;
     record->n_topics = w->told.n_topics;
     record->ends = w->told.ends;

@@ -50,6 +50,13 @@ int kafka_ends_add(struct kafka_ends *e, const char *name, int partitions, bool 
     return e->n++;
 }
 
+void kafka_ends_forget(struct kafka_ends *e, int topic) {
+    assert(topic >= 0 && topic < e->n && e->n_touched == 0);
+    topic_free(&e->topics[topic]);
+    e->n--;
+    memmove(&e->topics[topic], &e->topics[topic + 1], (size_t)(e->n - topic) * sizeof *e->topics);
+}
+
 void kafka_ends_note(struct kafka_ends *e, int topic, int partition, int64_t offset) {
     struct kafka_topic *t = &e->topics[topic];
     assert(partition >= 0 && partition < t->partitions);
@@ -88,6 +95,7 @@ enum code kafka_ends_apply(struct kafka_ends *e, const struct commit_record *r, 
                            "commit records disagree about the partitions of topic '%s': %d and %d", t->name,
                            e->topics[index[i]].partitions, t->partitions);
         }
+        e->topics[index[i]].born = t->born;
     }
     for (int i = 0; i < r->n_ends; i++) {
         struct kafka_topic *t = &e->topics[index[r->ends[i].topic]];
@@ -149,7 +157,7 @@ void kafka_ends_fill(struct kafka_ends *e, bool full, struct commit_record *r) {
         int told = t->internal ? 0 : fill_topic(t, full, r->n_topics, e->out_ends + r->n_ends);
         if (!told)
             continue;
-        e->out_topics[r->n_topics++] = (struct commit_topic){t->name, t->partitions, t->compacted};
+        e->out_topics[r->n_topics++] = (struct commit_topic){t->name, t->partitions, t->compacted, t->born};
         r->n_ends += told;
     }
 }

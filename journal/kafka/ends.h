@@ -12,6 +12,7 @@ struct kafka_topic {
     bool compacted;
     bool internal;         /* not part of any `ends`: commit records, schemas */
     bool open;             /* checked; may be appended to */
+    uint64_t born;         /* see struct commit_topic */
     size_t bytes_max;      /* max.message.bytes */
     rd_kafka_topic_t *rkt; /* while open */
     int64_t *ends;         /* per partition, -1 = nothing yet */
@@ -35,6 +36,8 @@ void kafka_ends_free(struct kafka_ends *e);
 /* Index of the topic, or -1. */
 int kafka_ends_find(const struct kafka_ends *e, const char *name);
 int kafka_ends_add(struct kafka_ends *e, const char *name, int partitions, bool compacted);
+/* Forgets one topic; those behind it get other numbers. Only while no transaction is open. */
+void kafka_ends_forget(struct kafka_ends *e, int topic);
 /* A record of the open transaction is at `offset`. */
 void kafka_ends_note(struct kafka_ends *e, int topic, int partition, int64_t offset);
 void kafka_ends_forget_touched(struct kafka_ends *e);

@@ -57,9 +57,9 @@ static const struct meaning {
      "A topic with cleanup.policy=compact takes no records without a key"},
 
     /* What a reader asked for is not there any more. */
-    {E(OFFSET_OUT_OF_RANGE), FATAL, ERR_JOURNAL_GAP, "Rebuild the replica: millrace rebuild"},
-    {E(_AUTO_OFFSET_RESET), FATAL, ERR_JOURNAL_GAP, "Rebuild the replica: millrace rebuild"},
-    {E(_NO_OFFSET), FATAL, ERR_JOURNAL_GAP, "Rebuild the replica: millrace rebuild"},
+    {E(OFFSET_OUT_OF_RANGE), FATAL, ERR_JOURNAL_GAP, "Take a new snapshot: millrace capture --config FILE --resnapshot (or run)"},
+    {E(_AUTO_OFFSET_RESET), FATAL, ERR_JOURNAL_GAP, "Take a new snapshot: millrace capture --config FILE --resnapshot (or run)"},
+    {E(_NO_OFFSET), FATAL, ERR_JOURNAL_GAP, "Take a new snapshot: millrace capture --config FILE --resnapshot (or run)"},
 
     /* Somebody took our transactional id: a newer agent, or a broker that timed us out. Opening anew finds
        out which. */

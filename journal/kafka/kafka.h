@@ -8,6 +8,10 @@
 
 #include "journal/journal.h"
 
+/* The end of messages about topics that are not as they were left. */
+#define KAFKA_RESNAPSHOT \
+    "Take a new snapshot, which begins such topics anew: millrace capture --config FILE --resnapshot (or run)"
+
 enum kafka_delivery { KAFKA_EXACTLY_ONCE, KAFKA_AT_LEAST_ONCE };
 
 struct kafka_options {

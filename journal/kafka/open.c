@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/log.h"
 
@@ -77,7 +78,7 @@ static enum code read_back(struct history *hist, struct kafka_handle *reader, in
 /* ---- asking the brokers, when the records do not reach back
  * ----------------------------------------------------- */
 
-static bool ours(const struct kafka_journal *j, const char *topic) {
+bool kafka_ours(const struct kafka_journal *j, const char *topic) {
     size_t n = strlen(j->options->topic_prefix);
     return strncmp(topic, j->options->topic_prefix, n) == 0 && topic[n] == '.' &&
            strcmp(topic, j->commits) != 0 && strcmp(topic, j->schemas) != 0;
@@ -110,7 +111,7 @@ static enum code ask(struct kafka_writer *w, struct kafka_handle *reader, int64_
     log_info("journal",
              "commit records do not reach back to a full one: asking the brokers for the ends of all topics");
     for (int i = 0; i < m->topic_cnt && code == OK; i++)
-        if (!m->topics[i].err && ours(w->h.journal, m->topics[i].topic))
+        if (!m->topics[i].err && kafka_ours(w->h.journal, m->topics[i].topic))
             code = ask_topic(w, reader, &m->topics[i], deadline_us, err);
     return code;
 }
@@ -141,14 +142,16 @@ static enum code recall(struct kafka_writer *w, struct kafka_handle *reader, str
     int64_t low, end;
     const char *topic = w->h.journal->commits;
     if (!kafka_directory_find(&w->directory, topic))
-        return OK;
+        return kafka_known_empty(w, reader, deadline_us, err);
     /* The writer's client sees the end behind open transactions, which the reader must be able to reach. */
     enum code code = kafka_watermarks(&w->h, topic, 0, deadline_us, &low, &end, err);
     if (code == AGAIN)
         return err_set(err, RETRY, ERR_JOURNAL_UNREACHABLE, "topic '%s' has no leader", topic);
     if (code == OK)
         code = read_back(hist, reader, low, end, deadline_us, err);
-    if (code != OK || !hist->seq)
+    if (code == OK && !hist->seq)
+        return kafka_known_empty(w, reader, deadline_us, err);
+    if (code != OK)
         return code;
     if (!hist->whole)
         code = ask(w, reader, deadline_us, err);
@@ -160,11 +163,16 @@ static enum code recall(struct kafka_writer *w, struct kafka_handle *reader, str
     code = kafka_commit_parse(&m, topic, arena, last, err);
     if (code == OK)
         code = check_owner(w, hist, last, err);
-    if (code == OK) {
-        w->seq = last->seq;
-        *ret_last = last;
-    }
-    return code;
+    if (code != OK)
+        return code;
+    /* In the middle of a snapshot the source begins it again. */
+    bool anew = w->h.env->anew || (last->position.commit == 0 && !last->boundary);
+    w->seq = last->seq;
+    w->born = last->position.generation + anew;
+    if (last->pipeline)
+        snprintf(w->id, sizeof w->id, "%s", last->pipeline);
+    *ret_last = last;
+    return kafka_known_check(w, anew, deadline_us, err);
 }
 
 static enum code recall_with_reader(struct kafka_writer *w, int64_t deadline_us, struct arena *arena,
@@ -192,6 +200,8 @@ enum code kafka_writer_open(struct journal *journal, const struct journal_env *e
     w->source = xstrdup(source);
     w->pipeline = xasprintf("%s.%s", j->options->topic_prefix, source);
     w->transactional = j->options->delivery == KAFKA_EXACTLY_ONCE;
+    w->born = 1;
+    kafka_random_name(w->id);
     enum code code = kafka_handle_open(&w->h, j, env, KAFKA_WRITER, source, kafka_delivered, err);
     if (code == OK)
         code = fence(w, deadline_us, err);

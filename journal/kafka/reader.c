@@ -10,6 +10,9 @@
 
 #define OPEN_MS        5000
 #define ABSENT_US      1000000  /* how often to look for a commits topic that is not there yet */
+#define GAP_MEND                                                                                               \
+    "Mend its retention, or delete it (kafka-topics --delete --topic %s); then take a new snapshot: millrace " \
+    "capture --config FILE --resnapshot (or run), and start the sink again"
 #define UNREACHABLE_US 10000000 /* all brokers down and nothing heard for so long: say so */
 
 /* ---- one partition
@@ -55,9 +58,8 @@ static void stream_stop(struct kafka_stream *s) {
 static enum code gap(const struct kafka_stream *s, const rd_kafka_message_t *m, struct err *err) {
     return err_set(err, FATAL, ERR_JOURNAL_GAP,
                    "topic '%s', partition %d no longer holds offset %" PRId64
-                   " (or was made anew): records this sink still needs were deleted. Rebuild "
-                   "the replica: millrace rebuild",
-                   s->topic, s->partition, m->offset);
+                   " (or was made anew): records this sink still needs were deleted. " GAP_MEND,
+                   s->topic, s->partition, m->offset, s->topic);
 }
 
 /* An entry of the queue that is not a record. */
@@ -152,22 +154,39 @@ static int slot(struct kafka_reader *r) {
     return r->n++;
 }
 
+/* What the partition holds. A topic that is new, or whose leader has just changed, gets a moment. */
+static enum code stream_range(struct kafka_reader *r, const char *topic, int partition, int64_t offset,
+                              int64_t *ret_low, int64_t *ret_end, struct err *err) {
+    int64_t deadline_us = kafka_deadline(r->h.env, OPEN_MS);
+    for (;;) {
+        enum code code = kafka_watermarks(&r->h, topic, partition, deadline_us, ret_low, ret_end, err);
+        if (code != AGAIN && (code != OK || offset <= *ret_end))
+            return code;
+        rd_kafka_poll(r->h.rk, 50);
+        if (!kafka_over(r->h.env, deadline_us))
+            continue;
+        if (code == OK || stop_asked(r->h.env->stop))
+            return code == OK ? OK : kafka_timeout(&r->h, "read a topic", err);
+        return err_set(err, FATAL, ERR_JOURNAL_GAP,
+                       "topic '%s', partition %d is gone, and this sink still needs records of it from offset %" PRId64
+                       " on. " GAP_MEND,
+                       topic, partition, offset, topic);
+    }
+}
+
 enum code kafka_stream_open(struct journal_reader *jr, const char *topic, int partition, int64_t offset,
                             int *ret_stream, struct err *err) {
     struct kafka_reader *r = kafka_reader_of(jr);
     int64_t low, end;
-    enum code code =
-        kafka_watermarks(&r->h, topic, partition, kafka_deadline(r->h.env, OPEN_MS), &low, &end, err);
-    if (code == AGAIN)
-        return err_set(err, RETRY, ERR_JOURNAL_UNREACHABLE, "topic '%s' has no partition %d", topic,
-                       partition);
+    enum code code = stream_range(r, topic, partition, offset, &low, &end, err);
     if (code != OK)
         return code;
-    if (offset < low)
+    if (offset < low || offset > end)
         return err_set(err, FATAL, ERR_JOURNAL_GAP,
-                       "topic '%s', partition %d begins at offset %" PRId64 " and this sink needs %" PRId64
-                       ": records were deleted before they were read. Rebuild the replica: millrace rebuild",
-                       topic, partition, low, offset);
+                       "topic '%s', partition %d holds offsets from %" PRId64 " to before %" PRId64
+                       " and this sink needs %" PRId64 ": records were deleted before they were read, or the topic was "
+                       "made anew. " GAP_MEND,
+                       topic, partition, low, end, offset, topic);
     int i = slot(r);
     code = stream_start(r, topic, partition, offset, &r->streams[i], err);
     if (code == OK)
@@ -227,9 +246,14 @@ static enum code commits_begin(struct kafka_reader *r, struct err *err) {
     if (r->commits_next > 0 && r->commits_next < low)
         return err_set(err, FATAL, ERR_JOURNAL_GAP,
                        "topic '%s' begins at offset %" PRId64 " and this sink needs %" PRId64
-                       ". Rebuild the replica: "
-                       "millrace rebuild",
+                       ". Build the replica anew: millrace replay --sink NAME",
                        r->h.journal->commits, low, r->commits_next);
+    if (r->commits_next > end)
+        return err_set(err, FATAL, ERR_JOURNAL_GAP,
+                       "topic '%s' ends before offset %" PRId64 " and this sink is at %" PRId64
+                       ": it was made anew, or the brokers have lost records. Build the replica anew: millrace "
+                       "replay --sink NAME",
+                       r->h.journal->commits, end, r->commits_next);
     return stream_start(r, r->h.journal->commits, 0, r->commits_next > low ? r->commits_next : low,
                         &r->commits, err);
 }

@@ -67,6 +67,13 @@ void kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *handle) 
                    err_set(&err, RETRY, ERR_JOURNAL_UNREACHABLE,
                            "Kafka: a record of topic '%s' was acknowledged without its offset", name),
                    &err);
+    } else if (m->offset <= w->ends.topics[topic].ends[m->partition]) {
+        kafka_fail(w,
+                   err_set(&err, FATAL, ERR_JOURNAL_TOPIC,
+                           "topic '%s', partition %" PRId32 " went back from offset %" PRId64 " to %" PRId64
+                           ": it was deleted and made anew. " KAFKA_RESNAPSHOT,
+                           name, m->partition, w->ends.topics[topic].ends[m->partition], m->offset),
+                   &err);
     } else {
         w->h.refused = RD_KAFKA_RESP_ERR_NO_ERROR;
         kafka_ends_note(&w->ends, topic, m->partition, m->offset);
@@ -142,9 +149,12 @@ static enum code open_topic(struct kafka_writer *w, const struct topic_spec *spe
         code = check_batch(w, spec->name, made.bytes_max, err);
     if (code != OK)
         return code;
-    if (i < 0)
+    bool first = i < 0;
+    if (first)
         i = kafka_ends_add(&w->ends, spec->name, made.partitions, spec->compacted);
     struct kafka_topic *t = &w->ends.topics[i];
+    if (first)
+        t->born = w->born;
     t->compacted = spec->compacted;
     t->internal = internal;
     t->bytes_max = made.bytes_max;
@@ -316,22 +326,25 @@ void kafka_writer_close(struct journal_writer *jw) {
  * -------------------------------------------------------------------------- */
 
 static pthread_mutex_t process_lock = PTHREAD_MUTEX_INITIALIZER;
-static char process_name[33];
+static char process_name[KAFKA_NAME_BYTES];
 static struct process_pipeline {
     struct process_pipeline *next;
     uint64_t seq;
     char name[];
 } * process_pipelines;
 
+void kafka_random_name(char *ret) {
+    unsigned char bytes[(KAFKA_NAME_BYTES - 1) / 2];
+    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
+        abort();
+    for (size_t i = 0; i < sizeof bytes; i++)
+        snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
+}
+
 const char *kafka_process_name(void) {
     pthread_mutex_lock(&process_lock);
-    if (!process_name[0]) {
-        unsigned char bytes[16];
-        if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
-            abort();
-        for (size_t i = 0; i < sizeof bytes; i++)
-            snprintf(process_name + 2 * i, 3, "%02x", bytes[i]);
-    }
+    if (!process_name[0])
+        kafka_random_name(process_name);
     pthread_mutex_unlock(&process_lock);
     return process_name;
 }

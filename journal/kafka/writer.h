@@ -3,12 +3,14 @@
  *   IDLE --append--> FILLING --commit--> FLUSHING --all acknowledged--> TELLING --record acknowledged-->
  * ENDING --> IDLE (data)                         (commit record)                  (EndTxn)
  *
- * Files: open.c (fence, last record, ends), writer.c (append, deliveries), commit.c (the arrows from FILLING
+ * Files: open.c (fence, last record, ends), known.c (are the topics as they were), writer.c (append, deliveries), commit.c (the arrows from FILLING
  * on). */
 #pragma once
 
 #include "journal/kafka/ends.h"
 #include "journal/kafka/topics.h"
+
+#define KAFKA_NAME_BYTES 33 /* of a random name, with its NUL */
 
 enum writer_step { WRITER_IDLE, WRITER_FILLING, WRITER_FLUSHING, WRITER_TELLING, WRITER_ENDING };
 
@@ -16,6 +18,8 @@ struct kafka_writer {
     struct kafka_handle h; /* first: the delivery callback gets its address */
     char *source;
     char *pipeline; /* prefix and source: key of what this process knows of the pipeline */
+    char id[KAFKA_NAME_BYTES]; /* commit_record.pipeline */
+    uint64_t born;  /* of topics that this writer is the first to know */
     bool transactional;
     enum writer_step step;
     bool begun; /* a Kafka transaction is open */
@@ -40,6 +44,7 @@ static inline struct kafka_writer *kafka_writer_of(struct journal_writer *w) {
     return (struct kafka_writer *)w;
 }
 
+void kafka_random_name(char *ret);
 /* The random name of this process, as it stands in its commit records. @threads any */
 const char *kafka_process_name(void);
 /* The last commit of `pipeline` that this process made, 0 = none. @threads any */
@@ -51,6 +56,15 @@ kafka_delivered_f kafka_delivered;
 enum code kafka_fail(struct kafka_writer *w, enum code code, struct err *err);
 /* What the callbacks heard, or what failed before. */
 MUST_CHECK enum code kafka_writer_check(struct kafka_writer *w, struct err *err);
+/* (known.c) Topics that the commit records speak of must be as they were left. `anew`: those that are not are forgotten,
+ * because a snapshot follows. */
+MUST_CHECK enum code kafka_known_check(struct kafka_writer *w, bool anew, int64_t deadline_us,
+                                       struct err *err);
+/* (known.c) No commit record was found: then no topic of this pipeline may hold records. */
+MUST_CHECK enum code kafka_known_empty(struct kafka_writer *w, struct kafka_handle *reader,
+                                       int64_t deadline_us, struct err *err);
+/* Whether it is the topic of a table, by its name. */
+bool kafka_ours(const struct kafka_journal *j, const char *topic);
 /* Begins the transaction if none is open. */
 MUST_CHECK enum code kafka_begin(struct kafka_writer *w, struct err *err);
 /* Maps and consumes an error object of the transaction calls; AGAIN if the same call may be made again. */

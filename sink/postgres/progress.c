@@ -64,7 +64,7 @@ static const char take_sql[] =
     " ON CONFLICT (sink, worker) DO UPDATE SET epoch = w.epoch + 1, owner = excluded.owner, seen = "
     "excluded.seen,"
     "  workers = excluded.workers, backend = excluded.backend, backend_start = excluded.backend_start"
-    " RETURNING epoch, commit_seq, commits_next, generation, commit_lsn, ordinal, commit_us, rebuild";
+    " RETURNING epoch, commit_seq, commits_next, generation, commit_lsn, ordinal, commit_us, rebuild, pipeline";
 
 /* The session of an owner that was not seen may still hold locks: it is ended (allowed to the same role). */
 static enum code end_zombie(struct pg_target *t, const char *pid, const char *owner, struct err *err) {
@@ -76,7 +76,8 @@ static enum code end_zombie(struct pg_target *t, const char *pid, const char *ow
     return session_run(&t->session, "SELECT pg_catalog.pg_terminate_backend($1::int)", 1, params, NULL, err);
 }
 
-static enum code take(struct pg_target *t, int64_t lease_ms, struct sink_progress *ret, struct err *err) {
+static enum code take(struct pg_target *t, int64_t lease_ms, struct arena *arena, struct sink_progress *ret,
+                      struct err *err) {
     char worker[NUMBER_LEN], workers[NUMBER_LEN], lease[NUMBER_LEN];
     number(worker, t->worker), number(workers, t->workers), number(lease, lease_ms);
     CLEANUP_RESULT *seen = NULL, *result = NULL;
@@ -101,6 +102,7 @@ static enum code take(struct pg_target *t, int64_t lease_ms, struct sink_progres
                      (uint64_t)result_int(result, 0, 5)},
         .commit_us = result_int(result, 0, 6),
         .rebuild = result_bool(result, 0, 7),
+        .pipeline = PQgetisnull(result, 0, 8) ? NULL : arena_strdup(arena, result_text(result, 0, 8)),
     };
     bool other = known && result_bool(seen, 0, 1);
     return other ? end_zombie(t, result_text(seen, 0, 3), result_text(seen, 0, 2), err) : OK;
@@ -141,7 +143,7 @@ static enum code claim(struct pg_target *t, int64_t lease_ms, struct arena *aren
     if (code == OK)
         code = check_workers(t, t->workers, err);
     if (code == OK)
-        code = take(t, lease_ms, ret, err);
+        code = take(t, lease_ms, arena, ret, err);
     if (code == OK)
         code = read_offsets(t, arena, ret, err);
     if (code == OK)
@@ -221,7 +223,7 @@ static const char commit_sql[] =
     "WITH mine AS (UPDATE millrace.sink_worker SET seen = pg_catalog.clock_timestamp(), commit_seq = "
     "$4::bigint,"
     "  commits_next = $5::bigint, generation = $6::bigint, commit_lsn = $7::bigint, ordinal = $8::bigint,"
-    "  commit_us = $9::bigint, rebuild = $10::bool"
+    "  commit_us = $9::bigint, rebuild = $10::bool, pipeline = coalesce($17::text, pipeline)"
     "  WHERE sink = $1 AND worker = $2::int AND epoch = $3::bigint RETURNING 1),"
     " moved AS (INSERT INTO millrace.sink_offset AS o (sink, worker, topic, partition, next, generation, "
     "commit_lsn, ordinal)"
@@ -300,12 +302,13 @@ static enum code commit(struct pg_target *t, const struct sink_progress *progres
                                (int64_t)progress->position.ordinal,
                                progress->commit_us};
     char texts[8][NUMBER_LEN];
-    const char *params[16] = {t->env.sink};
+    const char *params[17] = {t->env.sink};
     for (int i = 0; i < 8; i++)
         params[i + 1] = number(texts[i], numbers[i]);
     params[9] = progress->rebuild ? "true" : "false";
     for (int a = 0; a < 6; a++)
         params[10 + a] = buf_cstr(&arrays[a]);
+    params[16] = progress->pipeline;
 
     uint64_t done[3];
     int n = 0;
@@ -313,7 +316,7 @@ static enum code commit(struct pg_target *t, const struct sink_progress *progres
     if (code == OK && !t->session.in_transaction)
         code = pipeline_run(&t->session, "BEGIN", 0, NULL, err), n++;
     if (code == OK)
-        code = pipeline_run(&t->session, commit_sql, 16, params, err), n++;
+        code = pipeline_run(&t->session, commit_sql, 17, params, err), n++;
     if (code == OK)
         code = pipeline_run(&t->session, "COMMIT", 0, NULL, err), n++;
     if (code == OK)
@@ -434,7 +437,7 @@ enum code pg_reset(struct target *target, struct err *err) {
     static const char lock[] = "SELECT pg_catalog.pg_advisory_xact_lock(1298232, pg_catalog.hashtext($1))";
     static const char workers[] =
         "UPDATE millrace.sink_worker SET epoch = epoch + 1, owner = NULL, seen = '-infinity', commit_seq = 0,"
-        " commits_next = 0, generation = 0, commit_lsn = 0, ordinal = 0, commit_us = 0, rebuild = true"
+        " commits_next = 0, generation = 0, commit_lsn = 0, ordinal = 0, commit_us = 0, rebuild = true, pipeline = NULL"
         " WHERE sink = $1";
     static const char offsets[] = "DELETE FROM millrace.sink_offset WHERE sink = $1";
     static const char tables[] =

@@ -22,7 +22,7 @@ static const char create_sql[] =
     " commit_seq bigint NOT NULL DEFAULT 0, commits_next bigint NOT NULL DEFAULT 0,"
     " generation bigint NOT NULL DEFAULT 0, commit_lsn bigint NOT NULL DEFAULT 0, ordinal bigint NOT NULL "
     "DEFAULT 0,"
-    " commit_us bigint NOT NULL DEFAULT 0, rebuild boolean NOT NULL DEFAULT false,"
+    " commit_us bigint NOT NULL DEFAULT 0, rebuild boolean NOT NULL DEFAULT false, pipeline text,"
     " PRIMARY KEY (sink, worker)) WITH (fillfactor = 50);"
     "CREATE TABLE IF NOT EXISTS millrace.sink_offset ("
     " sink text, worker int, topic text, partition int, next bigint NOT NULL,"

@@ -42,6 +42,7 @@ struct fixture {
     void (*setting)(const char *topic, const char *name, char *ret, size_t size);
     void (*make_topic)(const char *topic, int partitions, const char *settings); /* "name=value;..." */
     void (*delete_before)(const char *topic, int partition, int64_t offset);
+    void (*delete_topic)(const char *topic);
 };
 
 static void kafka_options(struct buf *yaml, const char *prefix, const char *extra) {
@@ -142,9 +143,23 @@ static void kafka_delete_before(const char *topic, int partition, int64_t offset
     rd_kafka_destroy(rk);
 }
 
+static void kafka_delete_topic(const char *topic) {
+    rd_kafka_t *rk = kafka_client();
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_DeleteTopic_t *request = rd_kafka_DeleteTopic_new(topic);
+    rd_kafka_DeleteTopics(rk, &request, 1, NULL, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, WAIT_MS);
+    assert_non_null(event);
+    assert_int_equal(rd_kafka_event_error(event), 0);
+    rd_kafka_event_destroy(event);
+    rd_kafka_DeleteTopic_destroy(request);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy(rk);
+}
+
 static const struct fixture fixtures[] = {
     {"kafka", "MILLRACE_TEST_KAFKA", kafka_options, kafka_options_away, kafka_setting, kafka_make_topic,
-     kafka_delete_before},
+     kafka_delete_before, kafka_delete_topic},
 };
 
 /* ---- one case's world -------------------------------------------------------------------------------- */
@@ -891,14 +906,66 @@ static void what_was_deleted_is_a_gap(void **state) {
     ops->reader_close(r);
 
     r = reader(w); /* a topic that was made anew is shorter than what was read */
-    struct journal_record got;
-    s = stream(w, r, "public.log", 0, 1000);
-    enum code code;
-    for (int i = 0; (code = ops->stream_next(r, s, 2000, &got, &w->err)) == AGAIN && i < 200; i++)
-        MUST(w, ops->reader_wait(r, 50, &w->err));
-    REFUSED(w, code, FATAL, JOURNAL_GAP);
+    REFUSED(w, ops->stream_open(r, name_of(w, "public.log"), 0, 1000, &s, &w->err), FATAL, JOURNAL_GAP);
+    REFUSED(w, ops->stream_open(r, name_of(w, "public.never"), 0, 0, &s, &w->err), FATAL, JOURNAL_GAP);
     ops->reader_close(r);
     ops->writer_close(writer_);
+}
+
+/* Whatever was done to a topic behind our back: named at the open, until a snapshot begins the topic anew. */
+static void a_topic_that_is_not_as_it_was_left_stops_the_writer(void **state) {
+    static const struct journal_env anew = {&clock_system, &stop, true};
+    struct world *w = *state;
+    for (int made_anew = 0; made_anew < 2; made_anew++) {
+        struct journal_writer *writer_ = writer(w);
+        int t = topic(w, writer_, "public.item", true, true);
+        for (int i = 0; i < 5; i++)
+            append(w, writer_, t, 1, "x");
+        topic(w, writer_, "public.other", true, true);
+        struct commit_record before = commit(w, writer_);
+        char *pipeline = arena_strdup(&w->arena, before.pipeline);
+        ops->writer_close(writer_);
+        fixture->delete_topic(name_of(w, "public.item"));
+        if (made_anew)
+            fixture->make_topic(name_of(w, "public.item"), 4, "cleanup.policy=compact");
+        enum code code;
+        for (int i = 0; i < 200; i++) /* the brokers need a moment to forget */
+            if ((code = ops->writer_open(w->journal, &env, "shop", WAIT_MS, &writer_, &w->arena, &w->last, &w->err)) == OK)
+                ops->writer_close(writer_);
+            else
+                break;
+        REFUSED(w, code, FATAL, JOURNAL_TOPIC);
+        assert_non_null(strstr(w->err.text, "--resnapshot"));
+        assert_non_null(strstr(w->err.text, name_of(w, "public.item")));
+
+        MUST(w, ops->writer_open(w->journal, &anew, "shop", WAIT_MS, &writer_, &w->arena, &w->last, &w->err));
+        uint64_t generation = w->last->position.generation;
+        t = topic(w, writer_, "public.item", true, true);
+        append(w, writer_, t, 2, "y");
+        struct commit_record c = commit(w, writer_);
+        assert_string_equal(c.pipeline, pipeline);
+        assert_int_equal(end_of(&c, name_of(w, "public.item"), 1), -1);
+        assert_int_equal(end_of(&c, name_of(w, "public.item"), 2), 0);
+        assert_int_equal(c.topics[0].born, generation + 1);
+        ops->writer_close(writer_);
+    }
+}
+
+static void topics_with_records_and_no_commit_record_are_refused(void **state) {
+    struct world *w = *state;
+    struct journal_writer *writer_ = writer(w);
+    append(w, writer_, topic(w, writer_, "public.item", true, true), 0, "x");
+    commit(w, writer_);
+    ops->writer_close(writer_);
+    fixture->delete_topic(name_of(w, "commits"));
+    enum code code = OK;
+    for (int i = 0; i < 200 && code == OK; i++) {
+        code = ops->writer_open(w->journal, &env, "shop", WAIT_MS, &writer_, &w->arena, &w->last, &w->err);
+        if (code == OK)
+            ops->writer_close(writer_);
+    }
+    REFUSED(w, code, FATAL, JOURNAL_TOPIC);
+    assert_non_null(strstr(w->err.text, "topic_prefix"));
 }
 
 static void a_reader_may_come_before_the_writer(void **state) {
@@ -1016,6 +1083,8 @@ static int run(void) {
         CASE(schemas_are_seen_by_other_handles_after_the_commit),
         CASE(a_stream_stays_inside_its_window),
         CASE(what_was_deleted_is_a_gap),
+        CASE(a_topic_that_is_not_as_it_was_left_stops_the_writer),
+        CASE(topics_with_records_and_no_commit_record_are_refused),
         CASE(a_reader_may_come_before_the_writer),
         CASE(a_commit_can_be_asked_for_in_small_steps),
         CASE(at_least_once_has_the_same_shape),

@@ -7,7 +7,7 @@
 
 #include "journal/commit_record.h"
 
-static struct commit_topic topics[] = {{"shop.public.item", 4, true}, {"shop.public.log \"x\"", 1, false}};
+static struct commit_topic topics[] = {{"shop.public.item", 4, true, 3}, {"shop.public.log \"x\"", 1, false}};
 static struct partition_end ends[] = {{0, 0, 122}, {0, 3, 57}, {1, 0, INT64_MAX}};
 static const struct commit_record example = {
     .seq = 41,
@@ -15,6 +15,7 @@ static const struct commit_record example = {
     .boundary = true,
     .ts_us = -5,
     .writer = "0af3",
+    .pipeline = "77",
     .state = "{\"slot\":\"a\\b\"}\n\x01",
     .topics = topics,
     .n_topics = 2,
@@ -36,12 +37,14 @@ static void what_is_written_is_read(void **state) {
     assert_false(r.full);
     assert_int_equal(r.ts_us, -5);
     assert_string_equal(r.writer, "0af3");
+    assert_string_equal(r.pipeline, "77");
     assert_string_equal(r.state, example.state);
     assert_int_equal(r.n_topics, 2);
     for (int i = 0; i < 2; i++) {
         assert_string_equal(r.topics[i].name, topics[i].name);
         assert_int_equal(r.topics[i].partitions, topics[i].partitions);
         assert_int_equal(r.topics[i].compacted, topics[i].compacted);
+        assert_int_equal(r.topics[i].born, topics[i].born);
     }
     assert_int_equal(r.n_ends, 3);
     assert_memory_equal(r.ends, ends, sizeof ends);
