@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
-enum { FINISH_MS = 3000 };
+enum { FINISH_MS = 3000, SNAPSHOT_BEGINS_US = 300000000 };
 
 const char *role_state_name(enum role_state state)
 {
@@ -108,19 +108,28 @@ static void wait_before_retry(struct role *role, struct backoff *backoff, const 
     stop_poll(&role->stop, NULL, 0, now, now + ms * 1000);
 }
 
+/* What stopped a sink in the journal is replaced by the snapshot that was asked for with the same command: it waits until that
+ * has begun. */
+static bool snapshot_mends(const struct role *role, enum code code, const struct err *err, int64_t begun_us)
+{
+    bool journal = (err->id >= ERR_JOURNAL_UNREACHABLE && err->id <= ERR_JOURNAL_GAP && err->id != ERR_JOURNAL_OTHER) || err->id == ERR_SCHEMA_UNKNOWN;
+    return role->sink && role->resnapshot && code == FATAL && journal && clock_mono(&clock_system) - begun_us < SNAPSHOT_BEGINS_US;
+}
+
 static void *role_main(void *arg)
 {
     struct role *role = arg;
     struct backoff backoff = {0};
     enum code code = OK;
     struct err err = {0};
+    int64_t begun_us = clock_mono(&clock_system);
     while (!stop_asked(&role->stop)) {
         err = (struct err){0};
         code = run_once(role, &backoff, &err);
         if (stop_asked(&role->stop)) break;
         if (code == OK || code == AGAIN) continue;
         count_error(role, &err);
-        if (code != RETRY) break;
+        if (code != RETRY && !snapshot_mends(role, code, &err, begun_us)) break;
         wait_before_retry(role, &backoff, &err);
     }
     bool failed = (code == FATAL || code == REJECT) && err.id != ERR_STOPPED;

@@ -45,10 +45,10 @@ static void add_role(struct running *r, const struct pipeline_sink *sink, int wo
     pthread_mutex_unlock(&r->roles.lock);
 }
 
-static void add_sink(struct running *r, const struct pipeline_sink *sink)
+static void add_sink(struct running *r, const struct pipeline_sink *sink, bool resnapshot)
 {
     log_info(ROOM, "sink starts", F_STR("sink", sink->name), F_INT("workers", sink->config.workers));
-    for (int w = 0; w < sink->config.workers; w++) add_role(r, sink, w, false);
+    for (int w = 0; w < sink->config.workers; w++) add_role(r, sink, w, resnapshot);
 }
 
 static struct role *take_out(struct running *r, int i)
@@ -106,7 +106,7 @@ static void start_roles(struct running *r, bool resnapshot)
 {
     if (r->with_capture) add_role(r, NULL, 0, resnapshot);
     for (int i = 0; i < in_force(r)->n_sinks; i++)
-        if (wanted(r, &in_force(r)->sinks[i])) add_sink(r, &in_force(r)->sinks[i]);
+        if (wanted(r, &in_force(r)->sinks[i])) add_sink(r, &in_force(r)->sinks[i], resnapshot && r->with_capture);
 }
 
 /* ---- reload ----------------------------------------------------------------------------------------------------- */
@@ -167,7 +167,7 @@ static void reload(struct running *r)
         const struct pipeline_sink *sink = &fresh->sinks[i];
         if (!wanted(r, sink) || runs_well(r, sink)) continue;
         if (runs_at_all(r, sink->name)) remove_sink(r, sink->name);
-        add_sink(r, sink);
+        add_sink(r, sink, false);
     }
 }
 

@@ -1,4 +1,5 @@
 /* Whose the work is and how far it is: the claim, the commit, and tables that are left standing. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/log.h"
@@ -40,6 +41,13 @@ static enum code choose_frontier(struct sink *s, struct err *err) {
     int64_t offset;
     arena_reset(&s->end_arena);
     enum code code = s->journal->commits_last(s->reader, OPEN_WAIT_MS, &s->end_arena, &last, &offset, err);
+    if (code == OK && !last && s->progress.commit_seq > 0)
+        return err_set(err, FATAL, ERR_JOURNAL_OTHER,
+                       "the replica of sink %s was built from %" PRIu64
+                       " commit records, and the journal holds none: the brokers, the topic_prefix or the commits "
+                       "topic are others than before. Restore journal.kafka as it was, or build the replica from this "
+                       "journal: millrace replay --sink %s",
+                       s->env->name, s->progress.commit_seq, s->env->name);
     if (code != OK || !last)
         return code == AGAIN ? OK : code;
     code = worker_same_journal(s, last->pipeline, err);
@@ -154,6 +162,8 @@ static enum code unpark(struct sink *s, struct err *err) {
             continue;
         enum code code =
             s->env->target->park(s->target, t->mapped->table->schema, t->mapped->table->name, NULL, err);
+        if (code == OK) /* its first change may have been one that nobody could read */
+            code = s->env->target->park(s->target, "", t->name, NULL, err);
         if (code != OK)
             return code;
         t->applied = true;

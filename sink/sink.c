@@ -251,6 +251,19 @@ static void report_progress(struct sink *s) {
     s->progress_taken = s->taken;
 }
 
+/* A record that nobody can read: where it stands, and the way on. */
+static void name_record(const struct stream *stream, struct err *err) {
+    if (err->id != ERR_JOURNAL_CORRUPT && err->id != ERR_SCHEMA_UNKNOWN)
+        return;
+    struct err why = *err;
+    const char *topic = stream->topic->name;
+    err_set(err, why.code, why.id,
+            "topic '%s', partition %d, offset %" PRId64
+            ": %s. If the record is damaged, or not ours: delete the topic (kafka-topics --delete --topic %s) and take a new "
+            "snapshot: millrace capture --config FILE --resnapshot (or run); then start the sink again",
+            topic, stream->partition, stream->head.offset, why.text, topic);
+}
+
 static enum code read_window(struct sink *s, struct err *err) {
     for (int i = 0; i < STEP_CHANGES; i++) {
         struct stream *stream;
@@ -259,6 +272,8 @@ static enum code read_window(struct sink *s, struct err *err) {
             return window_done(s, err);
         if (code == OK)
             code = worker_take(s, stream, err);
+        if (code == REJECT && stream)
+            name_record(stream, err);
         if (code == REJECT)
             return worker_reject(s, stream ? stream->topic : NULL, err);
         if (code != OK)

@@ -63,7 +63,8 @@ typedef enum code target_clear_f(struct target *t, const struct table *table, bo
  * partitions that moved. RETRY/TARGET_OWNERSHIP: zero rows matched, rolled back. */
 typedef enum code target_commit_f(struct target *t, const struct sink_progress *progress, struct err *err);
 typedef void target_rollback_f(struct target *t);
-/* A table is left standing (key mode) or takes part again: kept in the replica for `status`. reason NULL clears it. */
+/* A table is left standing (key mode) or takes part again: kept in the replica for `status`. reason NULL clears it.
+ * A topic whose table is not known yet stands under schema "". */
 typedef enum code target_park_f(struct target *t, const char *schema, const char *table, const char *reason, struct err *err);
 /* `replay`: forgets all progress of this sink, with a new epoch, and allows the tables it wrote to be emptied. */
 typedef enum code target_reset_f(struct target *t, struct err *err);

@@ -78,6 +78,23 @@ static enum code tell(struct kafka_writer *w, const struct commit_record *record
  * whatever the deadline; in the usual case it returns within milliseconds. */
 #define END_CALL_MS 1000
 
+/* The library repeats an EndTxn whose answer did not come, under the same epoch: the first one may still be on its way, and
+ * would end the next transaction in the middle (KAFKA-17754). After a commit during which a connection was lost, or that took as
+ * long as a lost one may, the producer is thrown away: the next one has another epoch. */
+#define END_SUSPECT_US 2000000
+
+static void suspect(struct kafka_writer *w) {
+    struct err err;
+    rd_kafka_poll(w->h.rk, 0); /* hear of lost connections */
+    bool late = clock_mono(w->h.env->clock) - w->end_began_us > END_SUSPECT_US;
+    if (w->failed.code == OK && (late || w->h.lost != w->end_lost))
+        kafka_fail(w,
+                   err_set(&err, RETRY, ERR_JOURNAL_UNREACHABLE,
+                           "Kafka: the transaction is committed, but its end was not heard of at once: opening the "
+                           "producer anew, so that a repeated request cannot end the next one"),
+                   &err);
+}
+
 static enum code end(struct kafka_writer *w, int64_t deadline_us, struct err *err) {
     if (!w->transactional)
         return OK;
@@ -143,12 +160,17 @@ enum code kafka_commit(struct journal_writer *jw, struct commit_record *record, 
     }
     if (code == OK && w->step == WRITER_TELLING) {
         code = flush(w, deadline_us, err);
-        if (code == OK)
+        if (code == OK) {
             w->step = WRITER_ENDING;
+            w->end_began_us = clock_mono(w->h.env->clock);
+            w->end_lost = w->h.lost;
+        }
     }
     if (code == OK && w->step == WRITER_ENDING)
         code = end(w, deadline_us, err);
     if (code == OK)
         ended(w, record);
+    if (code == OK && w->transactional)
+        suspect(w);
     return check_pending(w, code, err);
 }

@@ -205,6 +205,10 @@ static void on_error(rd_kafka_t *rk, int number, const char *reason, void *opaqu
                error == RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED) {
         h->refused = error;
         snprintf(h->refused_text, sizeof h->refused_text, "%s", reason);
+    } else if (error == RD_KAFKA_RESP_ERR__TRANSPORT || error == RD_KAFKA_RESP_ERR__TIMED_OUT ||
+               error == RD_KAFKA_RESP_ERR__RESOLVE) {
+        h->lost++;
+        snprintf(h->lost_text, sizeof h->lost_text, "%s", reason);
     }
 }
 
@@ -320,6 +324,8 @@ enum code kafka_handle_open(struct kafka_handle *h, const struct kafka_journal *
         set_writer(conf, j, source);
     if (role == KAFKA_READER)
         set_reader(conf, j);
+    if (role == KAFKA_ADMIN)
+        set(conf, "isolation.level", "read_uncommitted"); /* sees the end behind open transactions */
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_error_cb(conf, on_error);
     rd_kafka_conf_set_opaque(conf, h);
@@ -359,6 +365,6 @@ enum code kafka_timeout(struct kafka_handle *h, const char *doing, struct err *e
             doing, h->refused_text);
     if (stop_asked(h->env->stop))
         return err_set(err, RETRY, ERR_STOPPED, "asked to stop");
-    return err_set(err, RETRY, ERR_JOURNAL_UNREACHABLE, "Kafka: no answer in time to %s from %s", doing,
-                   h->journal->options->brokers);
+    return err_set(err, RETRY, ERR_JOURNAL_UNREACHABLE, "Kafka: no answer in time to %s from %s%s%s", doing,
+                   h->journal->options->brokers, h->lost_text[0] ? ": " : "", h->lost_text);
 }

@@ -54,6 +54,8 @@ struct kafka_handle {
     /* What the error callback heard; it runs inside rd_kafka_poll, on the handle's own thread. */
     rd_kafka_resp_err_t refused; /* authentication or TLS failed, last time we looked */
     char refused_text[512];
+    unsigned lost;         /* connections that failed, as far as the library tells */
+    char lost_text[256];   /* of the last connection that failed, "" = none */
     int64_t down_since_us; /* all brokers are down since then; 0 = not */
 };
 

@@ -199,6 +199,8 @@ enum code kafka_stream_next(struct journal_reader *jr, int stream, int64_t last,
     struct kafka_stream *s = stream_of(kafka_reader_of(jr), stream);
     const rd_kafka_message_t *m;
     enum code code = stream_peek(kafka_reader_of(jr), s, &m, err);
+    if (code == OK)
+        s->waiting_us = 0;
     if (code == OK && m->offset <= last) {
         stream_take(s);
         record_of(s->lent, ret);
@@ -209,8 +211,11 @@ enum code kafka_stream_next(struct journal_reader *jr, int stream, int64_t last,
         ret->offset = m->offset;
     } else if (code == AGAIN && s->eof > last) {
         ret->offset = s->eof;
+        s->waiting_us = 0;
         code = OK;
     }
+    if (code == AGAIN)
+        kafka_stuck_look(kafka_reader_of(jr), s);
     return code;
 }
 

@@ -16,6 +16,7 @@ struct kafka_stream {
     rd_kafka_message_t *messages[STREAM_BATCH];
     int next, n;
     rd_kafka_message_t *lent; /* handed to the caller, freed by the next call */
+    int64_t waiting_us, look_us; /* stuck.c: nothing came since then; when to look why */
     int64_t eof;              /* the stream was read up to here and there was no more; -1 = not known */
 };
 
@@ -33,6 +34,9 @@ struct kafka_reader {
 static inline struct kafka_reader *kafka_reader_of(struct journal_reader *r) {
     return (struct kafka_reader *)r;
 }
+
+/* A record that must be there has not come: after some seconds the reason is looked for and logged. (stuck.c) */
+void kafka_stuck_look(struct kafka_reader *r, struct kafka_stream *s);
 
 journal_reader_open_f kafka_reader_open;
 journal_commits_seek_f kafka_commits_seek;

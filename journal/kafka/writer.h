@@ -37,7 +37,8 @@ struct kafka_writer {
     struct buf json;
     size_t full_bytes;  /* size of the last full record, 0 = none yet by this writer */
     size_t delta_bytes; /* of all records since */
-    int64_t commit_began_us;
+    int64_t commit_began_us, end_began_us;
+    unsigned end_lost; /* h.lost when the end began */
 };
 
 static inline struct kafka_writer *kafka_writer_of(struct journal_writer *w) {

@@ -419,10 +419,13 @@ enum code pg_park(struct target *target, const char *schema, const char *table, 
     char worker[NUMBER_LEN], epoch[NUMBER_LEN];
     const char *params[] = {
         t->env.sink, schema, table, reason, number(worker, t->worker), number(epoch, (int64_t)t->epoch)};
+    static const char forget[] = "DELETE FROM millrace.sink_table WHERE sink = $1 AND schema = $2 AND name = $3";
+    bool unknown = !*schema && !reason; /* the row stands for nothing else */
     CLEANUP_RESULT *result = NULL;
     t->session.about = "schema millrace";
-    enum code code = session_run(&t->session, sql, 6, params, &result, err);
-    if (code == OK && result_rows(result) == 0)
+    enum code code = unknown ? session_run(&t->session, forget, 3, params, NULL, err)
+                             : session_run(&t->session, sql, 6, params, &result, err);
+    if (code == OK && !unknown && result_rows(result) == 0)
         code = not_owner(t, err);
     return code == OK ? OK : pg_undo(t, code);
 }

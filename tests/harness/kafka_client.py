@@ -291,3 +291,110 @@ def delete_topics(brokers, names):
 
     _admin(brokers, start, rk.rd_kafka_event_DeleteTopics_result, rk.rd_kafka_DeleteTopics_result_topics, _UNKNOWN_TOPIC,
            "delete topics")
+
+
+# ---- what a stranger, or an operator, does to topics ------------------------------------------------------------------------
+class _Header(c.Structure):
+    _fields_ = [("name", c.c_char_p), ("value", c.c_char_p), ("size", c.c_ssize_t)]
+
+
+class _Memory(c.Structure):
+    _fields_ = [("data", c.c_char_p), ("size", c.c_size_t)]
+
+
+class _Any(c.Union):
+    _fields_ = [("text", c.c_char_p), ("number", c.c_int32), ("memory", _Memory), ("header", _Header), ("pad", c.c_char * 64)]
+
+
+class _Argument(c.Structure):
+    """rd_kafka_vu_t"""
+    _fields_ = [("kind", c.c_int), ("u", _Any)]
+
+
+_TOPIC, _PARTITION, _VALUE, _KEY, _FLAGS, _HEADER = 1, 3, 4, 5, 7, 9
+_COPY = 2
+
+
+def _produce(handle, topic, partition, key, value, headers):
+    rk = _library()
+    rk.rd_kafka_produceva.restype = rk.rd_kafka_commit_transaction.restype = c.c_void_p
+    rk.rd_kafka_init_transactions.restype = rk.rd_kafka_begin_transaction.restype = c.c_void_p
+    arguments = [_Argument(_TOPIC, _Any(text=topic.encode())), _Argument(_PARTITION, _Any(number=partition)),
+                 _Argument(_FLAGS, _Any(number=_COPY)),
+                 _Argument(_VALUE, _Any(memory=_Memory(value, len(value or b"")))), _Argument(_KEY, _Any(memory=_Memory(key, len(key or b""))))]
+    arguments += [_Argument(_HEADER, _Any(header=_Header(name.encode(), text, len(text)))) for name, text in (headers or {}).items()]
+    error = rk.rd_kafka_produceva(handle, (_Argument * len(arguments))(*arguments), c.c_size_t(len(arguments)))
+    assert not error, f"produce to {topic}"
+    assert rk.rd_kafka_flush(handle, 20000) == 0, f"flush {topic}"
+
+
+def produce(brokers, topic, partition, key, value, headers=None):
+    """One record of these very bytes, outside of any transaction."""
+    with _Client(brokers, _PRODUCER) as handle:
+        _produce(handle, topic, partition, key, value, headers)
+
+
+class OpenTransaction:
+    """Somebody's transaction with one record in it that never ends, until close() aborts it or the brokers do."""
+
+    def __init__(self, brokers, topic, partition, timeout_s=600):
+        self.client = _Client(brokers, _PRODUCER, transactional_id=f"stranger-{topic}", transaction_timeout_ms=timeout_s * 1000)
+        rk, handle = _library(), self.client.handle
+        for call in (rk.rd_kafka_init_transactions, rk.rd_kafka_begin_transaction, rk.rd_kafka_abort_transaction):
+            call.restype = c.c_void_p
+        assert not rk.rd_kafka_init_transactions(handle, 30000), "init_transactions"
+        assert not rk.rd_kafka_begin_transaction(handle), "begin_transaction"
+        _produce(handle, topic, partition, b"stranger", b"stranger", None)
+
+    def close(self):
+        assert not _library().rd_kafka_abort_transaction(self.client.handle, 30000), "abort_transaction"
+        self.client.__exit__()
+
+
+def _ask(brokers, what, start):
+    rk = _library()
+    with _Client(brokers, _PRODUCER) as handle:
+        queue = c.c_void_p(rk.rd_kafka_queue_new(handle))
+        start(rk, handle, queue)
+        event = c.c_void_p(rk.rd_kafka_queue_poll(queue, 30000))
+        assert event, f"{what}: no answer"
+        error = rk.rd_kafka_event_error(event)
+        rk.rd_kafka_event_destroy(event)
+        rk.rd_kafka_queue_destroy(queue)
+        _check(error, what)
+
+
+def add_partitions(brokers, topic, total):
+    def start(rk, handle, queue):
+        rk.rd_kafka_NewPartitions_new.restype = c.c_void_p
+        new = c.c_void_p(rk.rd_kafka_NewPartitions_new(topic.encode(), c.c_size_t(total), None, c.c_size_t(0)))
+        rk.rd_kafka_CreatePartitions(handle, (c.c_void_p * 1)(new), c.c_size_t(1), None, queue)
+        rk.rd_kafka_NewPartitions_destroy(new)
+    _ask(brokers, f"add partitions to {topic}", start)
+    wait_until(lambda: topics(brokers).get(topic) == total, 20, f"{topic} has {total} partitions", ignore=(RuntimeError,))
+
+
+def alter_topic(brokers, topic, config):
+    """These are all its own settings from now on."""
+    def start(rk, handle, queue):
+        rk.rd_kafka_ConfigResource_new.restype = c.c_void_p
+        resource = c.c_void_p(rk.rd_kafka_ConfigResource_new(2, topic.encode()))
+        for key, value in config.items():
+            rk.rd_kafka_ConfigResource_set_config(resource, key.encode(), str(value).encode())
+        rk.rd_kafka_AlterConfigs(handle, (c.c_void_p * 1)(resource), c.c_size_t(1), None, queue)
+        rk.rd_kafka_ConfigResource_destroy(resource)
+    _ask(brokers, f"alter {topic}", start)
+
+
+def delete_records(brokers, topic, before):
+    """`before`: {partition: first offset that stays}; -1 = none stays."""
+    def start(rk, handle, queue):
+        rk.rd_kafka_DeleteRecords_new.restype = c.c_void_p
+        wanted = c.c_void_p(rk.rd_kafka_topic_partition_list_new(len(before)))
+        for partition, offset in before.items():
+            c.cast(rk.rd_kafka_topic_partition_list_add(wanted, topic.encode(), partition) + 16, c.POINTER(c.c_int64))[0] = offset
+        request = c.c_void_p(rk.rd_kafka_DeleteRecords_new(wanted))
+        rk.rd_kafka_DeleteRecords(handle, (c.c_void_p * 1)(request), c.c_size_t(1), None, queue)
+        rk.rd_kafka_DeleteRecords_destroy(request)
+        rk.rd_kafka_topic_partition_list_destroy(wanted)
+    _ask(brokers, f"delete records of {topic}", start)
