@@ -1,16 +1,6 @@
 #include "sink/mapping.h"
 
-#include <ctype.h>
-#include <stdio.h>
-
-enum comparison { IS_EQUAL, IS_DIFFERENT, IS_NULL, IS_NOT_NULL };
-
-struct condition {
-    char *column;
-    int index; /* in the table's columns */
-    enum comparison comparison;
-    struct slice text;
-};
+#include "sink/filter.h"
 
 struct mapping {
     const struct text_list *tables;
@@ -40,90 +30,6 @@ static bool taken(const struct mapping *m, struct slice name)
         hit |= slice_glob(slice_of(pattern), name);
     }
     return hit || !any;
-}
-
-/* ---- the filter's small language: column (= | != | <>) literal, column is [not] null, joined by `and` -------------- */
-
-struct scanner {
-    const char *at;
-    struct arena *arena;
-};
-
-static void skip_space(struct scanner *s)
-{
-    while (isspace((unsigned char)*s->at)) s->at++;
-}
-
-static bool take_word(struct scanner *s, const char *word)
-{
-    skip_space(s);
-    size_t n = strlen(word);
-    if (strncasecmp(s->at, word, n) != 0) return false;
-    if (isalpha((unsigned char)*word) && (isalnum((unsigned char)s->at[n]) || s->at[n] == '_')) return false;
-    s->at += n;
-    return true;
-}
-
-/* Text between `quote`s, doubled quotes inside meaning one. NULL: not closed. */
-static char *take_quoted(struct scanner *s, char quote)
-{
-    char *out = arena_alloc(s->arena, strlen(s->at) + 1), *end = out;
-    for (s->at++; *s->at; s->at++) {
-        if (*s->at == quote && s->at[1] != quote) {
-            s->at++;
-            *end = 0;
-            return out;
-        }
-        if (*s->at == quote) s->at++;
-        *end++ = *s->at;
-    }
-    return NULL;
-}
-
-static char *take_plain(struct scanner *s)
-{
-    const char *begin = s->at;
-    while (isalnum((unsigned char)*s->at) || *s->at == '_' || *s->at == '.' || *s->at == '-' || *s->at == '+' || (unsigned char)*s->at >= 0x80) s->at++;
-    return s->at == begin ? NULL : arena_strndup(s->arena, begin, (size_t)(s->at - begin));
-}
-
-static char *take_operand(struct scanner *s, char quote)
-{
-    skip_space(s);
-    return *s->at == quote ? take_quoted(s, quote) : take_plain(s);
-}
-
-static bool take_condition(struct scanner *s, struct condition *ret)
-{
-    ret->column = take_operand(s, '"');
-    if (!ret->column) return false;
-    if (take_word(s, "is")) {
-        ret->comparison = take_word(s, "not") ? IS_NOT_NULL : IS_NULL;
-        return take_word(s, "null");
-    }
-    if (take_word(s, "!=") || take_word(s, "<>"))
-        ret->comparison = IS_DIFFERENT;
-    else if (take_word(s, "="))
-        ret->comparison = IS_EQUAL;
-    else
-        return false;
-    char *literal = take_operand(s, '\'');
-    ret->text = slice_of(literal);
-    return literal != NULL;
-}
-
-enum { CONDITIONS_MAX = 16 };
-
-static int parse_filter(const char *text, struct arena *arena, struct condition *out)
-{
-    struct scanner s = {text, arena};
-    for (int n = 0; n < CONDITIONS_MAX; n++) {
-        if (!take_condition(&s, &out[n])) return -1;
-        skip_space(&s);
-        if (!*s.at) return n + 1;
-        if (!take_word(&s, "and")) return -1;
-    }
-    return -1;
 }
 
 /* ---- making and finding ------------------------------------------------------------------------------------------ */
@@ -158,7 +64,7 @@ enum code mapping_new(const struct text_list *tables, const struct text_map *whe
     *m = (struct mapping){.tables = tables, .where = where, .rename = rename};
     for (size_t i = 0; i < where->n; i++) {
         struct condition conditions[CONDITIONS_MAX];
-        if (parse_filter(where->values[i], &m->arena, conditions) > 0) continue;
+        if (filter_parse(where->values[i], &m->arena, conditions) > 0) continue;
         err_set(err, FATAL, ERR_CONFIG, "where for table %s is not understood; write: column = 'text', column != 'text', column is null or column is not null, joined by \"and\"", where->keys[i]);
         mapping_free(m);
         return FATAL;
@@ -199,13 +105,13 @@ static enum code resolve_filter(struct mapping *m, struct mapped *mapped, const 
     const char *text = mapped->filter = lookup(m->where, full);
     if (!text) return OK;
     struct condition found[CONDITIONS_MAX];
-    mapped->n_where = parse_filter(text, &m->arena, found);
+    mapped->n_where = filter_parse(text, &m->arena, found);
     mapped->where = arena_alloc(&m->arena, sizeof *found * (size_t)mapped->n_where);
     for (int i = 0; i < mapped->n_where; i++) {
-        mapped->where[i] = found[i];
-        const struct column *c = table_column(mapped->source, found[i].column);
-        if (!c) return err_set(err, REJECT, ERR_TARGET_TABLE, "table %s: the filter of this sink names column %s, which is not there; mend `where` in the configuration", full, found[i].column);
-        mapped->where[i].index = (int)(c - mapped->source->columns);
+        struct condition *c = &mapped->where[i];
+        *c = found[i];
+        const char *why = condition_bind(c, mapped->source);
+        if (why) return err_set(err, REJECT, ERR_TARGET_TABLE, "table %s: the filter of this sink names column %s, %s; mend `where` in the configuration", full, c->column, why);
     }
     return OK;
 }
@@ -248,31 +154,6 @@ enum code mapping_find(struct mapping *m, const struct table *source, const stru
     remember(m, mapped);
     *ret = mapped;
     return OK;
-}
-
-static bool value_is(const struct value *v, struct slice text)
-{
-    char number[40];
-    switch (v->tag) {
-    case VALUE_TEXT:
-    case VALUE_BYTES: return slice_eq(v->s, text);
-    case VALUE_INT: return slice_eq(slice_make(number, (size_t)snprintf(number, sizeof number, "%lld", (long long)v->i)), text) ||
-                           (v->i == 1 && slice_is(text, "true")) || (v->i == 0 && slice_is(text, "false"));
-    case VALUE_FLOAT: return slice_eq(slice_make(number, (size_t)snprintf(number, sizeof number, "%.17g", v->d)), text);
-    default: return false;
-    }
-}
-
-static bool condition_holds(const struct condition *c, const struct value *v)
-{
-    bool null = v->tag == VALUE_NULL;
-    switch (c->comparison) {
-    case IS_NULL: return null;
-    case IS_NOT_NULL: return !null;
-    case IS_EQUAL: return !null && value_is(v, c->text);
-    case IS_DIFFERENT: return !null && !value_is(v, c->text);
-    }
-    return false;
 }
 
 enum code mapped_match(const struct mapped *mapped, const struct value *row, bool *ret, struct err *err)
