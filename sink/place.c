@@ -28,11 +28,12 @@ enum code worker_same_journal(struct sink *s, const char *pipeline, struct err *
         snprintf(s->pipeline, sizeof s->pipeline, "%s", pipeline);
         return OK;
     }
-    return err_set(err, FATAL, ERR_JOURNAL_OTHER,
-                   "the replica of sink %s was built from journal %s, and this is journal %.63s: the brokers, the "
-                   "topic_prefix or the commits topic are others than before. Restore journal.kafka as it was, or "
-                   "build the replica from this journal: millrace replay --sink %s",
-                   s->env->name, s->pipeline, pipeline, s->env->name);
+    return err_set(
+        err, FATAL, ERR_JOURNAL_OTHER,
+        "the replica of sink %s was built from journal %s, and this is journal %.63s: the brokers, the "
+        "topic_prefix or the commits topic are others than before. Restore journal.kafka as it was, or "
+        "build the replica from this journal: millrace replay --sink %s",
+        s->env->name, s->pipeline, pipeline, s->env->name);
 }
 
 /* Decides up to which record nothing may be committed. */
@@ -42,12 +43,13 @@ static enum code choose_frontier(struct sink *s, struct err *err) {
     arena_reset(&s->end_arena);
     enum code code = s->journal->commits_last(s->reader, OPEN_WAIT_MS, &s->end_arena, &last, &offset, err);
     if (code == OK && !last && s->progress.commit_seq > 0)
-        return err_set(err, FATAL, ERR_JOURNAL_OTHER,
-                       "the replica of sink %s was built from %" PRIu64
-                       " commit records, and the journal holds none: the brokers, the topic_prefix or the commits "
-                       "topic are others than before. Restore journal.kafka as it was, or build the replica from this "
-                       "journal: millrace replay --sink %s",
-                       s->env->name, s->progress.commit_seq, s->env->name);
+        return err_set(
+            err, FATAL, ERR_JOURNAL_OTHER,
+            "the replica of sink %s was built from %" PRIu64
+            " commit records, and the journal holds none: the brokers, the topic_prefix or the commits "
+            "topic are others than before. Restore journal.kafka as it was, or build the replica from this "
+            "journal: millrace replay --sink %s",
+            s->env->name, s->progress.commit_seq, s->env->name);
     if (code != OK || !last)
         return code == AGAIN ? OK : code;
     code = worker_same_journal(s, last->pipeline, err);

@@ -152,7 +152,8 @@ static bool record_fits(struct sink *s, const struct commit_record *record) {
     return false;
 }
 
-/* The topic was begun anew by a snapshot that is newer than what we have of it: offsets count from 0 again. */
+/* The topic was begun anew by a snapshot that is newer than what we have of it: offsets count from 0 again.
+ */
 static void begin_again(struct sink *s, struct sink_topic *t, struct stream *stream) {
     log_info(SINK_ROOM, "a topic was made anew; reading it from its beginning", F_STR("sink", s->env->name),
              F_STR("topic", t->name), F_INT("partition", stream->partition), F_INT("had", stream->next));
@@ -169,12 +170,13 @@ static enum code window_stream(struct sink *s, struct sink_topic *t, const struc
     if (topic->born > stream->position.generation && stream->next > 0)
         begin_again(s, t, stream);
     if (end->offset + 1 < stream->next && position_cmp(s->record->position, stream->position) >= 0)
-        return err_set(err, FATAL, ERR_JOURNAL_GAP,
-                       "topic '%s', partition %d was applied before offset %" PRId64
-                       ", and a newer commit record says that it ends at %" PRId64
-                       ": it was made anew, or the brokers have lost records. Build the replica anew: millrace "
-                       "replay --sink %s",
-                       t->name, end->partition, stream->next, end->offset, s->env->name);
+        return err_set(
+            err, FATAL, ERR_JOURNAL_GAP,
+            "topic '%s', partition %d was applied before offset %" PRId64
+            ", and a newer commit record says that it ends at %" PRId64
+            ": it was made anew, or the brokers have lost records. Build the replica anew: millrace "
+            "replay --sink %s",
+            t->name, end->partition, stream->next, end->offset, s->env->name);
     return window_add(&s->window, t->name, stream, end->offset, err);
 }
 
@@ -259,7 +261,8 @@ static void name_record(const struct stream *stream, struct err *err) {
     const char *topic = stream->topic->name;
     err_set(err, why.code, why.id,
             "topic '%s', partition %d, offset %" PRId64
-            ": %s. If the record is damaged, or not ours: delete the topic (kafka-topics --delete --topic %s) and take a new "
+            ": %s. If the record is damaged, or not ours: delete the topic (kafka-topics --delete --topic "
+            "%s) and take a new "
             "snapshot: millrace capture --config FILE --resnapshot (or run); then start the sink again",
             topic, stream->partition, stream->head.offset, why.text, topic);
 }

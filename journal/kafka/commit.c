@@ -73,14 +73,15 @@ static enum code tell(struct kafka_writer *w, const struct commit_record *record
                       err);
 }
 
-/* A call that is resumed and whose first, local step then times out makes librdkafka (2.0.2) forget that it commits; the
- * broker's answer finds no owner and an assertion ends the process. So each call gets a time that a local step never needs,
- * whatever the deadline; in the usual case it returns within milliseconds. */
+/* A call that is resumed and whose first, local step then times out makes librdkafka (2.0.2) forget that it
+ * commits; the broker's answer finds no owner and an assertion ends the process. So each call gets a time
+ * that a local step never needs, whatever the deadline; in the usual case it returns within milliseconds. */
 #define END_CALL_MS 1000
 
-/* The library repeats an EndTxn whose answer did not come, under the same epoch: the first one may still be on its way, and
- * would end the next transaction in the middle (KAFKA-17754). After a commit during which a connection was lost, or that took as
- * long as a lost one may, the producer is thrown away: the next one has another epoch. */
+/* The library repeats an EndTxn whose answer did not come, under the same epoch: the first one may still be
+ * on its way, and would end the next transaction in the middle (KAFKA-17754). After a commit during which a
+ * connection was lost, or that took as long as a lost one may, the producer is thrown away: the next one has
+ * another epoch. */
 #define END_SUSPECT_US 2000000
 
 static void suspect(struct kafka_writer *w) {
@@ -88,11 +89,12 @@ static void suspect(struct kafka_writer *w) {
     rd_kafka_poll(w->h.rk, 0); /* hear of lost connections */
     bool late = clock_mono(w->h.env->clock) - w->end_began_us > END_SUSPECT_US;
     if (w->failed.code == OK && (late || w->h.lost != w->end_lost))
-        kafka_fail(w,
-                   err_set(&err, RETRY, ERR_JOURNAL_UNREACHABLE,
-                           "Kafka: the transaction is committed, but its end was not heard of at once: opening the "
-                           "producer anew, so that a repeated request cannot end the next one"),
-                   &err);
+        kafka_fail(
+            w,
+            err_set(&err, RETRY, ERR_JOURNAL_UNREACHABLE,
+                    "Kafka: the transaction is committed, but its end was not heard of at once: opening the "
+                    "producer anew, so that a repeated request cannot end the next one"),
+            &err);
 }
 
 static enum code end(struct kafka_writer *w, int64_t deadline_us, struct err *err) {

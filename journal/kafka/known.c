@@ -1,5 +1,5 @@
-/* Are the topics still as the commit records say? Somebody may have deleted one, made it anew, or given it more partitions,
- * while nobody of us was looking; to go on would leave out rows without a word. */
+/* Are the topics still as the commit records say? Somebody may have deleted one, made it anew, or given it
+ * more partitions, while nobody of us was looking; to go on would leave out rows without a word. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -8,7 +8,8 @@
 
 #define ENDS_MS 10000 /* a partition without a leader for so long is not checked: a write to it will tell */
 
-/* The end of every partition that was written to, in one question for each broker; -1 where it cannot be told. */
+/* The end of every partition that was written to, in one question for each broker; -1 where it cannot be
+ * told. */
 static rd_kafka_topic_partition_list_t *partitions_of(const struct kafka_writer *w) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(64);
     for (int i = 0; i < w->ends.n; i++) {
@@ -36,7 +37,8 @@ static rd_kafka_topic_partition_list_t *ask_ends(struct kafka_writer *w, int64_t
     for (;;) {
         rd_kafka_topic_partition_list_t *list = partitions_of(w);
         int left = list->cnt ? kafka_left_ms(w->h.env, deadline_us, 2000) : 0;
-        rd_kafka_resp_err_t e = left ? rd_kafka_offsets_for_times(w->h.rk, list, left) : RD_KAFKA_RESP_ERR__NOENT;
+        rd_kafka_resp_err_t e =
+            left ? rd_kafka_offsets_for_times(w->h.rk, list, left) : RD_KAFKA_RESP_ERR__NOENT;
         if (!e && (all_told(list) || kafka_over(w->h.env, deadline_us)))
             return list;
         rd_kafka_topic_partition_list_destroy(list);
@@ -56,7 +58,8 @@ static bool wrong(const struct kafka_writer *w, const struct kafka_topic *t,
     }
     if (found->partition_cnt != t->partitions) {
         snprintf(ret, size,
-                 "has %d partitions, expected %d as recorded in the pipeline: keys would move between partitions and "
+                 "has %d partitions, expected %d as recorded in the pipeline: keys would move between "
+                 "partitions and "
                  "lose their order",
                  found->partition_cnt, t->partitions);
         return true;
@@ -91,8 +94,8 @@ enum code kafka_known_check(struct kafka_writer *w, bool anew, int64_t deadline_
         if (!written(t) || !wrong(w, t, ends, what, sizeof what))
             continue;
         if (anew) {
-            log_warn("journal", "a topic is not as it was left; the snapshot begins it anew", F_STR("topic", t->name),
-                     F_STR("what", what));
+            log_warn("journal", "a topic is not as it was left; the snapshot begins it anew",
+                     F_STR("topic", t->name), F_STR("what", what));
             kafka_ends_forget(&w->ends, i);
         } else {
             code = err_set(err, FATAL, ERR_JOURNAL_TOPIC, "topic '%s' %s. " KAFKA_RESNAPSHOT, t->name, what);
@@ -103,18 +106,23 @@ enum code kafka_known_check(struct kafka_writer *w, bool anew, int64_t deadline_
     return code;
 }
 
-/* ---- no commit record --------------------------------------------------------------------------------------------- */
+/* ---- no commit record
+ * --------------------------------------------------------------------------------------------- */
 
 static enum code stranger(void *arg, const rd_kafka_message_t *m, struct err *err) {
     const struct kafka_writer *w = arg;
     return err_set(err, FATAL, ERR_JOURNAL_TOPIC,
-                   "topic '%s' holds records (offset %" PRId64 ") and there is no commit record in '%s': that topic was deleted "
-                   "or emptied, or somebody else writes here. Choose another journal.kafka.topic_prefix, or delete every "
+                   "topic '%s' holds records (offset %" PRId64
+                   ") and there is no commit record in '%s': that topic was deleted "
+                   "or emptied, or somebody else writes here. Choose another journal.kafka.topic_prefix, or "
+                   "delete every "
                    "topic that begins with '%s.'; then build each replica anew: millrace replay --sink NAME",
-                   rd_kafka_topic_name(m->rkt), m->offset, w->h.journal->commits, w->h.journal->options->topic_prefix);
+                   rd_kafka_topic_name(m->rkt), m->offset, w->h.journal->commits,
+                   w->h.journal->options->topic_prefix);
 }
 
-/* What was never committed is no record: a first start may have been interrupted. Every topic begins in partition 0. */
+/* What was never committed is no record: a first start may have been interrupted. Every topic begins in
+ * partition 0. */
 enum code kafka_known_empty(struct kafka_writer *w, struct kafka_handle *reader, int64_t deadline_us,
                             struct err *err) {
     const struct rd_kafka_metadata *m = w->directory.metadata;

@@ -8,10 +8,11 @@
 
 #include "base/log.h"
 
-#define OPEN_MS        5000
-#define ABSENT_US      1000000  /* how often to look for a commits topic that is not there yet */
-#define GAP_MEND                                                                                               \
-    "Mend its retention, or delete it (kafka-topics --delete --topic %s); then take a new snapshot: millrace " \
+#define OPEN_MS   5000
+#define ABSENT_US 1000000 /* how often to look for a commits topic that is not there yet */
+#define GAP_MEND                                                                                      \
+    "Mend its retention, or delete it (kafka-topics --delete --topic %s); then take a new snapshot: " \
+    "millrace "                                                                                       \
     "capture --config FILE --resnapshot (or run), and start the sink again"
 #define UNREACHABLE_US 10000000 /* all brokers down and nothing heard for so long: say so */
 
@@ -167,10 +168,11 @@ static enum code stream_range(struct kafka_reader *r, const char *topic, int par
             continue;
         if (code == OK || stop_asked(r->h.env->stop))
             return code == OK ? OK : kafka_timeout(&r->h, "read a topic", err);
-        return err_set(err, FATAL, ERR_JOURNAL_GAP,
-                       "topic '%s', partition %d is gone, and this sink still needs records of it from offset %" PRId64
-                       " on. " GAP_MEND,
-                       topic, partition, offset, topic);
+        return err_set(
+            err, FATAL, ERR_JOURNAL_GAP,
+            "topic '%s', partition %d is gone, and this sink still needs records of it from offset %" PRId64
+            " on. " GAP_MEND,
+            topic, partition, offset, topic);
     }
 }
 
@@ -184,7 +186,8 @@ enum code kafka_stream_open(struct journal_reader *jr, const char *topic, int pa
     if (offset < low || offset > end)
         return err_set(err, FATAL, ERR_JOURNAL_GAP,
                        "topic '%s', partition %d holds offsets from %" PRId64 " to before %" PRId64
-                       " and this sink needs %" PRId64 ": records were deleted before they were read, or the topic was "
+                       " and this sink needs %" PRId64
+                       ": records were deleted before they were read, or the topic was "
                        "made anew. " GAP_MEND,
                        topic, partition, low, end, offset, topic);
     int i = slot(r);
@@ -254,11 +257,12 @@ static enum code commits_begin(struct kafka_reader *r, struct err *err) {
                        ". Build the replica anew: millrace replay --sink NAME",
                        r->h.journal->commits, low, r->commits_next);
     if (r->commits_next > end)
-        return err_set(err, FATAL, ERR_JOURNAL_GAP,
-                       "topic '%s' ends before offset %" PRId64 " and this sink is at %" PRId64
-                       ": it was made anew, or the brokers have lost records. Build the replica anew: millrace "
-                       "replay --sink NAME",
-                       r->h.journal->commits, end, r->commits_next);
+        return err_set(
+            err, FATAL, ERR_JOURNAL_GAP,
+            "topic '%s' ends before offset %" PRId64 " and this sink is at %" PRId64
+            ": it was made anew, or the brokers have lost records. Build the replica anew: millrace "
+            "replay --sink NAME",
+            r->h.journal->commits, end, r->commits_next);
     return stream_start(r, r->h.journal->commits, 0, r->commits_next > low ? r->commits_next : low,
                         &r->commits, err);
 }

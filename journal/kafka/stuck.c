@@ -1,5 +1,6 @@
-/* Why has a partition nothing for a reader that waits for a record which was committed? Because an older transaction on the same
- * partition is still open: readers of committed records see nothing behind it, whoever's it is. */
+/* Why has a partition nothing for a reader that waits for a record which was committed? Because an older
+ * transaction on the same partition is still open: readers of committed records see nothing behind it,
+ * whoever's it is. */
 #include <inttypes.h>
 
 #include "base/log.h"
@@ -16,10 +17,13 @@ static void look(struct kafka_reader *r, const struct kafka_stream *s) {
     if (kafka_watermarks(&r->h, s->topic, s->partition, deadline_us, &low, &stable, &ignored) != OK ||
         kafka_handle_open(&all, r->h.journal, r->h.env, KAFKA_ADMIN, NULL, NULL, &ignored) != OK)
         return;
-    if (kafka_watermarks(&all, s->topic, s->partition, deadline_us, &low, &end, &ignored) == OK && stable < end)
+    if (kafka_watermarks(&all, s->topic, s->partition, deadline_us, &low, &end, &ignored) == OK &&
+        stable < end)
         log_warn("journal",
-                 "a transaction is open on a topic and holds back what was committed behind it. Unless its program is "
-                 "still at work: kafka-transactions.sh --bootstrap-server ... find-hanging, then abort; keep other "
+                 "a transaction is open on a topic and holds back what was committed behind it. Unless its "
+                 "program is "
+                 "still at work: kafka-transactions.sh --bootstrap-server ... find-hanging, then abort; keep "
+                 "other "
                  "programs off the topic (ACLs)",
                  F_STR("topic", s->topic), F_INT("partition", s->partition), F_INT("stable_offset", stable),
                  F_INT("end_offset", end));

@@ -6,7 +6,7 @@ import subprocess
 import uuid
 
 from . import kafka_client, wire
-from .clock import wait_until
+from .clock import SLOW, wait_until
 from .process import Process, free_port, tail
 from .proxy import Proxy
 from .rundir import CACHE
@@ -148,7 +148,7 @@ class Kafka:
     def tool(self, name, *argv, deadline_s=60):
         """Runs one of Kafka's own command line classes, e.g. tool("org.apache.kafka.tools.TopicCommand", "--list")."""
         done = subprocess.run(self._java(256, name, "--bootstrap-server", self.direct, *map(str, argv)), text=True,
-                              capture_output=True, timeout=deadline_s, env=os.environ)
+                              capture_output=True, timeout=deadline_s * SLOW, env=os.environ)
         if done.returncode:
             raise RuntimeError(f"{name} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         return done.stdout

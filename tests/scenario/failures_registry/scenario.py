@@ -43,7 +43,6 @@ def test_the_registry_is_away_slow_or_wrong(world):
         "refused": (proxy.refuse, proxy.accept),
         "never answers": (proxy.freeze, proxy.thaw),
         "503": (lambda: proxy.rewrite("*", lambda _: wire.Http.answer(503, b"{}"), answer=True, times=None), proxy.clear),
-        "429": (lambda: proxy.rewrite("*", lambda _: wire.Http.answer(429, b"later"), answer=True, times=None), proxy.clear),
         "half a body": (lambda: proxy.half("*", answer=True, times=None), proxy.clear),
         "slower than the timeout": (lambda: proxy.trickle("*", 4, answer=True, times=None), proxy.clear)}
     for what, (begin, end) in heals.items():
@@ -58,12 +57,9 @@ def test_the_registry_is_away_slow_or_wrong(world):
         assert capture.alive() and sink.alive(), what
     stops = {
         "a page": lambda: wire.Http.answer(200, b"<html>welcome</html>"),
-        "no id": lambda: wire.Http.answer(200, b"{}"),
         "an absurd id": lambda: wire.Http.answer(200, b'{"id": 99999999999999999999}'),
-        "deep": lambda: wire.Http.answer(200, b"[" * 5000),
         "a redirect": lambda: wire.Http.answer(302, b"", b"Location: http://127.0.0.1:1/\r\n"),
-        "unauthorised": lambda: wire.Http.answer(401, b"{}"),
-        "not found": lambda: wire.Http.answer(404, b"{}")}
+        "unauthorised": lambda: wire.Http.answer(401, b"{}")}
     for what, answer in stops.items():
         mark, before = capture.log_size(), position(world)
         proxy.rewrite("*", lambda _, answer=answer: answer(), answer=True, times=None)
@@ -93,7 +89,9 @@ def test_the_registry_lies(world):
     world.wait_equal()
     # The sink asks for a schema, and the registry has forgotten it.
     sink.term()
+    mark = capture.log_size()
     new_version(world)
+    capture.wait_log("msg=committed.*records=[1-9]", 60, since=mark)
     lost = proxy.rewrite("GET */schemas/ids/*", lambda _: wire.Http.answer(404, b'{"error_code": 40403, "message": "Schema not found"}'), answer=True, times=None)
     sink.start("sink")
     assert sink.wait(60) == 5 and "name=schema-unknown" in sink.log_text() and "offset" in sink.log_text(), sink.tail()
