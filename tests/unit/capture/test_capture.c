@@ -70,9 +70,11 @@ static enum code append(struct journal_writer *w, const struct journal_append *r
     n_bytes += r->key.len + r->value.len;
     return OK;
 }
+static int n_commits, commits_refused;
 static enum code commit(struct journal_writer *w, struct commit_record *r, int64_t wait, struct err *err)
 {
     (void)w, (void)wait, (void)err;
+    if (n_commits++ < commits_refused) return AGAIN;
     records[n_records++ % 16] = *r;
     return OK;
 }
@@ -183,6 +185,40 @@ static void a_transaction_ends_in_time_however_slow_the_changes_come(void **stat
     assert_true(n_records >= 3);
 }
 
+static void the_end_waits_for_a_journal_that_does_not_without_spinning(void **state)
+{
+    static const struct source_item items[] = {CHANGE(10, 1), COMMIT(10, 1)};
+    struct capture_config config = {1 << 20, 200, 3};
+    struct capture_env env = {.clock = &clock_system, .source = &source, .source_name = "shop", .journal = &journal, .schemas = schemas, .config = &config};
+    struct capture *c;
+    struct err err = {0};
+    (void)state;
+    script = items;
+    n_script = N(items);
+    at = n_commits = 0;
+    commits_refused = 1 << 30;
+    assert_int_equal(capture_open(&env, &c, &err), OK);
+    for (int i = 0; i < 3; i++) {
+        enum code code = capture_step(c, &err);
+        assert_true(code == OK || code == AGAIN);
+    }
+    n_commits = 0;
+    assert_int_equal(capture_finish(c, 100, &err), RETRY);
+    assert_in_range(n_commits, 2, 30);
+    commits_refused = 0;
+    assert_int_equal(capture_finish(c, 100, &err), OK);
+    capture_close(c);
+}
+
+static void what_the_source_wants_told_at_once_is_told_in_the_middle_of_a_transaction(void **state)
+{
+    static const struct source_item items[] = {CHANGE(10, 1), {.type = ITEM_IDLE, .urgent = true}, CHANGE(10, 2), COMMIT(10, 2)};
+    (void)state;
+    run(items, N(items), 1 << 20, 1000);
+    assert_int_equal(n_records, 2);
+    assert_true(!records[0].boundary && records[0].position.ordinal == 1);
+}
+
 int main(void)
 {
     log_setup(LOG_ERROR, false);
@@ -192,6 +228,8 @@ int main(void)
         cmocka_unit_test(a_boundary_that_a_crash_left_untold_is_told_at_the_next_start),
         cmocka_unit_test(a_snapshot_is_recorded_before_the_stream_begins),
         cmocka_unit_test(a_transaction_ends_in_time_however_slow_the_changes_come),
+        cmocka_unit_test(the_end_waits_for_a_journal_that_does_not_without_spinning),
+        cmocka_unit_test(what_the_source_wants_told_at_once_is_told_in_the_middle_of_a_transaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
