@@ -99,18 +99,39 @@ static enum code create_type(struct session *s, const struct user_type *type, st
     return session_run(s, buf_cstr(&sql), 0, NULL, NULL, err);
 }
 
-/* The label goes behind its predecessor of the source, so that the order of the labels is the same. */
-static enum code add_label(struct session *s, const struct user_type *type, int i, int policy,
+/* The first label after the i-th that the replica has, or NULL. */
+static enum code next_label(struct session *s, const struct user_type *type, const char *oid, int i, const char **ret,
+                            struct err *err) {
+    *ret = NULL;
+    for (i++; type->labels[i] && !*ret; i++) {
+        CLEANUP_RESULT *result = NULL;
+        const char *params[] = {oid, type->labels[i]};
+        enum code code = session_run(s, label_sql, 2, params, &result, err);
+        if (code != OK)
+            return code;
+        if (PQntuples(result) > 0)
+            *ret = type->labels[i];
+    }
+    return OK;
+}
+
+/* The label goes behind its predecessor of the source, or the first one before its successor, so that the order of the labels is the
+ * same. */
+static enum code add_label(struct session *s, const struct user_type *type, const char *oid, int i, int policy,
                            struct err *err) {
     CLEANUP_BUF sql = {0};
+    const char *other = i > 0 ? type->labels[i - 1] : NULL;
+    enum code code = i > 0 ? OK : next_label(s, type, oid, i, &other, err);
+    if (code != OK)
+        return code;
     buf_puts(&sql, "ALTER TYPE ");
     sql_qualified(&sql, type->schema, type->name);
     buf_puts(&sql, " ADD VALUE IF NOT EXISTS ");
     bool ok = strlen(type->labels[i]) <= 63 && sql_literal(s, &sql, type->labels[i]);
-    if (i > 0)
-        buf_puts(&sql, " AFTER ");
-    if (ok && i > 0)
-        ok = sql_literal(s, &sql, type->labels[i - 1]);
+    if (other)
+        buf_puts(&sql, i > 0 ? " AFTER " : " BEFORE ");
+    if (ok && other)
+        ok = sql_literal(s, &sql, other);
     if (!ok)
         return err_set(err, REJECT, ERR_TARGET_TABLE, "a label of enum %s.%s cannot be used", type->schema,
                        type->name);
@@ -127,7 +148,7 @@ static enum code ensure_labels(struct session *s, const struct user_type *type, 
         const char *params[] = {oid, type->labels[i]};
         enum code code = session_run(s, label_sql, 2, params, &result, err);
         if (code == OK && PQntuples(result) == 0)
-            code = add_label(s, type, i, policy, err);
+            code = add_label(s, type, oid, i, policy, err);
         if (code != OK)
             return code;
     }

@@ -73,12 +73,11 @@ static bool type_is(const char *type, const char *name) {
     return len == tail || type[len - tail - 1] == '.';
 }
 
-/* boolean reads both forms, bit only digits; any other type gets the form that the source's own type prints.
- */
+/* boolean reads all forms, bit only digits; any other type gets the form of the cast from the source's own type. */
 static pg_print_f *bool_printer(const struct column *column, const char *type) {
     bool digits =
         starts_with(type, "bit") || (starts_with(column->type, "bit") && strcmp(type, "boolean") != 0);
-    return digits ? pg_print_bit : pg_print_bool;
+    return digits ? pg_print_bit : strcmp(type, "boolean") == 0 ? pg_print_bool : pg_print_bool_word;
 }
 
 pg_print_f *pg_printer(const struct column *column, const char *type) {

@@ -14,6 +14,14 @@ const char *pg_print_bool(const struct column *column, const struct value *value
     return NULL;
 }
 
+/* As a cast to text prints it. */
+const char *pg_print_bool_word(const struct column *column, const struct value *value, struct buf *out) {
+    (void)column;
+    assert(value->tag == VALUE_INT);
+    buf_puts(out, value->i ? "true" : "false");
+    return NULL;
+}
+
 const char *pg_print_bit(const struct column *column, const struct value *value, struct buf *out) {
     (void)column;
     assert(value->tag == VALUE_INT);

@@ -7,7 +7,7 @@
 pg_print_f pg_print_text, pg_print_bytes;
 
 /* values_number.c */
-pg_print_f pg_print_bool, pg_print_bit, pg_print_int;
+pg_print_f pg_print_bool, pg_print_bool_word, pg_print_bit, pg_print_int;
 pg_print_f pg_print_float32, pg_print_float64, pg_print_point;
 
 /* values_hstore.c */

@@ -51,7 +51,7 @@ struct print_case {
 static const struct print_case print_cases[] = {
     {KIND_BOOL, "boolean", "boolean", INT(1), "t"},
     {KIND_BOOL, "boolean", "boolean", INT(0), "f"},
-    {KIND_BOOL, "boolean", "text", INT(1), "t"},
+    {KIND_BOOL, "boolean", "text", INT(1), "true"},
     {KIND_BOOL, "bit(1)", "bit(1)", INT(1), "1"},
     {KIND_BOOL, "bit(1)", "bit(1)", INT(0), "0"},
     {KIND_BOOL, "bit(1)", "bit varying(1)", INT(1), "1"},
