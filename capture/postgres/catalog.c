@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "capture/postgres/silent.h"
 #include "capture/postgres/types.h"
 
 enum { BUCKETS = 1024 };
@@ -12,14 +13,23 @@ struct named_type {
     char *text; /* schema.name */
     struct named_type *next;
 };
+struct version {
+    const struct table *table;
+    struct version *next;
+};
 struct catalog {
     PGconn *conn;
+    catalog_settle_f *settle;
+    void *settle_arg;
     const struct pg_options *options;
     const struct source_env *env;
     struct types *types;
     struct arena arena; /* all versions of all tables */
     struct relation *relations[BUCKETS];
+    struct version *versions[BUCKETS]; /* by digest: a shape that comes back is the version it was */
     struct named_type *named;
+    struct silent *silent;
+    struct buf stale;
 };
 
 struct catalog *catalog_open(PGconn *conn, const struct pg_options *options, const struct source_env *env) {
@@ -28,6 +38,7 @@ struct catalog *catalog_open(PGconn *conn, const struct pg_options *options, con
     c->options = options;
     c->env = env;
     c->types = types_open(env);
+    c->silent = silent_open(env);
     return c;
 }
 
@@ -35,12 +46,43 @@ void catalog_close(struct catalog *c) {
     if (!c)
         return;
     types_close(c->types);
+    silent_close(c->silent);
+    buf_free(&c->stale);
     arena_free(&c->arena);
     free(c);
 }
 
 void catalog_use(struct catalog *c, PGconn *conn) {
     c->conn = conn;
+}
+
+void catalog_settle_by(struct catalog *c, catalog_settle_f *settle, void *arg) {
+    c->settle = settle;
+    c->settle_arg = arg;
+}
+
+static enum code settle(struct catalog *c, struct err *err) {
+    return c->settle ? c->settle(c->settle_arg, err) : OK;
+}
+
+const char *catalog_stale(const struct catalog *c) {
+    return c->stale.len ? c->stale.data : "";
+}
+
+enum code catalog_begin(struct catalog *c, const struct pg_rels *rels, struct err *err) {
+    return silent_begin(c->silent, c->conn, rels, err);
+}
+
+/* The version of this digest, made if it is new. `table` is scratch. */
+static const struct table *version_of(struct catalog *c, const struct table *table) {
+    struct version **bucket = &c->versions[table->digest % BUCKETS];
+    for (struct version *v = *bucket; v; v = v->next)
+        if (v->table->digest == table->digest)
+            return v->table;
+    struct version *v = arena_alloc(&c->arena, sizeof *v);
+    *v = (struct version){table_copy(table, &c->arena), *bucket};
+    *bucket = v;
+    return v->table;
 }
 
 struct relation *catalog_find(struct catalog *c, uint32_t relid) {
@@ -345,11 +387,14 @@ static struct relation *relation_new(struct catalog *c, const struct pgoutput_re
     size_t n = (size_t)shape->n + 1;
     r->to = arena_alloc(&c->arena, sizeof *r->to * n);
     r->in_identity = arena_zalloc(&c->arena, sizeof *r->in_identity * n);
+    r->types = arena_zalloc(&c->arena, sizeof *r->types * n);
     r->read = arena_zalloc(&c->arena, sizeof(pg_read_f *) * n);
     for (int i = 0; i < shape->n; i++) {
         r->to[i] = to[i];
-        if (to[i] >= 0)
-            r->in_identity[to[i]] = shape->columns[i].identity;
+        if (to[i] < 0)
+            continue;
+        r->in_identity[to[i]] = shape->columns[i].identity;
+        r->types[to[i]] = shape->columns[i].type;
     }
     for (int i = 0; i < table->n_columns; i++)
         r->read[i] = pg_reader(&table->columns[i]);
@@ -361,7 +406,8 @@ static bool relation_same(const struct relation *r, const struct pgoutput_relati
     if (r->table != table || r->identity != shape->identity || r->n_wire != shape->n)
         return false;
     for (int i = 0; table && i < shape->n; i++)
-        if (r->to[i] != to[i] || (to[i] >= 0 && r->in_identity[to[i]] != shape->columns[i].identity))
+        if (r->to[i] != to[i] || (to[i] >= 0 && (r->in_identity[to[i]] != shape->columns[i].identity ||
+                                                 r->types[to[i]] != shape->columns[i].type)))
             return false;
     return true;
 }
@@ -396,10 +442,68 @@ static bool dropped(struct catalog *c, const struct pgoutput_relation *shape, st
     return true;
 }
 
+/* ---- rows that changed without events -------------------------------------------------------------- */
+
+static bool has_label(const char *const *labels, const char *label) {
+    for (; labels && *labels; labels++)
+        if (strcmp(*labels, label) == 0)
+            return true;
+    return false;
+}
+
+/* A label can be renamed, but never dropped. */
+static bool lost_label(const char *const *old, const char *const *now) {
+    for (; old && *old; old++)
+        if (!has_label(now, *old))
+            return true;
+    return false;
+}
+
+static bool renamed_label(const struct relation *old, const struct pgoutput_relation *shape, const int *to,
+                          const struct table *now) {
+    for (int i = 0; i < shape->n; i++) {
+        if (to[i] < 0 || now->columns[to[i]].kind != KIND_ENUM)
+            continue;
+        for (int k = 0; k < old->table->n_columns; k++)
+            if (old->types[k] == shape->columns[i].type && old->table->columns[k].kind == KIND_ENUM &&
+                lost_label(old->table->columns[k].labels, now->columns[to[i]].labels))
+                return true;
+    }
+    return false;
+}
+
+static void note(struct catalog *c, const struct table *table, bool certain, const char *what) {
+    CLEANUP_FREE char *name = xasprintf("%s.%s", table->schema, table->name);
+    if (certain && c->options->silent_changes == PG_SILENT_STOP) {
+        buf_printf(&c->stale, "%s%s: %s", c->stale.len ? "; " : "", name, what);
+        return;
+    }
+    log_warn("capture",
+             certain ? "rows were changed without an event in the log; millrace capture --resnapshot brings them"
+                     : "a table was rewritten without events in the log; if USING computed other values, millrace capture "
+                       "--resnapshot brings them",
+             F_STR("table", name), F_STR("what", what));
+}
+
+static enum code look_for_silent(struct catalog *c, const struct pgoutput_relation *shape, const int *to,
+                                 const struct table *now, struct err *err) {
+    const struct relation *old = catalog_find(c, shape->relid);
+    if (old && old->table && renamed_label(old, shape, to, now))
+        note(c, now, true, "a label of an enum was renamed");
+    enum silent_change change;
+    const char *what;
+    enum code code = silent_look(c->silent, c->conn, shape->relid, &change, &what, err);
+    if (code == OK && change != SILENT_NONE)
+        note(c, now, change == SILENT_CERTAIN, what);
+    return code;
+}
+
 enum code catalog_take(struct catalog *c, const struct pgoutput_relation *shape, struct relation **ret,
                        struct err *err) {
     CLEANUP_TODAY t = {0};
-    enum code code = today_read(c, shape->relid, &t, err);
+    enum code code = settle(c, err);
+    if (code == OK)
+        code = today_read(c, shape->relid, &t, err);
     if (code)
         return code;
     const struct table *kept = NULL;
@@ -411,11 +515,14 @@ enum code catalog_take(struct catalog *c, const struct pgoutput_relation *shape,
         code = fill_table(c, shape, &t, &scratch, &table, to, err);
         if (code == OK)
             code = fill_partial(c, shape, &t, &table, err);
+        if (code == OK)
+            code = look_for_silent(c, shape, to, &table, err);
+        if (code == OK && shape->identity == 'd' && !table.n_key && !catalog_find(c, shape->relid))
+            log_warn("capture", "a table without a key is published: the source refuses updates and deletes of it; add a primary key, or ALTER TABLE "
+                     "... REPLICA IDENTITY FULL", F_STR("schema", table.schema), F_STR("table", table.name));
         if (code == OK) {
             table.digest = table_digest(&table);
-            const struct relation *old = catalog_find(c, shape->relid);
-            kept = old && old->table && old->table->digest == table.digest ? old->table
-                                                                           : table_copy(&table, &c->arena);
+            kept = version_of(c, &table);
         }
     }
     if (code == OK) {
@@ -431,17 +538,19 @@ enum code catalog_take(struct catalog *c, const struct pgoutput_relation *shape,
 
 /* ---- new versions for what the data says ----------------------------------------------------------- */
 
-static void replace_table(struct relation *r, struct table *table) {
-    table->digest = table_digest(table);
-    r->table = table;
-    for (int i = 0; i < table->n_columns; i++)
-        r->read[i] = pg_reader(&table->columns[i]);
+static void replace_table(struct catalog *c, struct relation *r, struct table *scratch) {
+    scratch->digest = table_digest(scratch);
+    r->table = version_of(c, scratch);
+    for (int i = 0; i < r->table->n_columns; i++)
+        r->read[i] = pg_reader(&r->table->columns[i]);
 }
 
 void catalog_make_nullable(struct catalog *c, struct relation *r, int column) {
-    struct table *table = table_copy(r->table, &c->arena);
+    struct arena scratch = {0};
+    struct table *table = table_copy(r->table, &scratch);
     table->columns[column].nullable = true;
-    replace_table(r, table);
+    replace_table(c, r, table);
+    arena_free(&scratch);
 }
 
 static bool same_labels(const char *const *a, const char *const *b) {
@@ -450,20 +559,49 @@ static bool same_labels(const char *const *a, const char *const *b) {
     return a && b && !*a && !*b;
 }
 
-void catalog_add_label(struct catalog *c, struct relation *r, int column, struct slice label) {
-    struct table *table = table_copy(r->table, &c->arena);
-    const char *const *old = table->columns[column].labels;
+static size_t count_labels(const char *const *labels) {
     size_t n = 0;
-    while (old && old[n])
+    while (labels && labels[n])
         n++;
-    const char **labels = arena_alloc(&c->arena, sizeof *labels * (n + 2));
+    return n;
+}
+
+/* Today's labels, then those of `old` and `label` where today does not have them. */
+static const char *const *join_labels(const char *const *today, const char *const *old, const char *label,
+                                      struct arena *arena) {
+    size_t n = count_labels(today);
+    const char **labels = arena_zalloc(arena, sizeof *labels * (n + count_labels(old) + 2));
     if (n)
-        memcpy(labels, old, sizeof *labels * n);
-    labels[n] = arena_strndup(&c->arena, label.data, label.len);
-    labels[n + 1] = NULL;
-    for (int i = 0; i < table->n_types; i++)
-        if (table->types[i].kind == USER_TYPE_ENUM && same_labels(table->types[i].labels, old))
-            table->types[i].labels = labels;
-    table->columns[column].labels = labels;
-    replace_table(r, table);
+        memcpy(labels, today, sizeof *labels * n);
+    for (; old && *old; old++)
+        if (!has_label(labels, *old))
+            labels[n++] = *old;
+    if (!has_label(labels, label))
+        labels[n++] = label;
+    return labels;
+}
+
+enum code catalog_add_label(struct catalog *c, struct relation *r, int column, struct slice label, struct err *err) {
+    struct arena scratch = {0};
+    struct type_facts facts = {0};
+    enum code code = settle(c, err);
+    if (code == OK)
+        code = type_resolve(c->types, c->conn, r->types[column], -1, &scratch, &facts, err);
+    if (code == OK) {
+        struct table *table = table_copy(r->table, &scratch);
+        const char *const *old = table->columns[column].labels;
+        if (facts.type.labels && lost_label(old, facts.type.labels))
+            note(c, table, true, "a label of an enum was renamed");
+        const char *text = arena_strndup(&scratch, label.data, label.len);
+        const char *const *labels = join_labels(facts.type.labels, old, text, &scratch);
+        for (int i = 0; i < table->n_types; i++)
+            if (table->types[i].kind == USER_TYPE_ENUM && same_labels(table->types[i].labels, old))
+                table->types[i].labels = labels;
+        for (int i = 0; i < table->n_columns; i++)
+            if (i == column || (table->columns[i].kind == KIND_ENUM && r->types[i] == r->types[column]))
+                table->columns[i].labels = labels;
+        replace_table(c, r, table);
+    }
+    arena_free(&scratch);
+    return code;
 }

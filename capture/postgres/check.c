@@ -129,7 +129,14 @@ static enum code check_slot(struct checking *c, const struct source_resume *resu
     if (code)
         return code;
     *ret_found = slot.found;
+    if (state.found)
+        state_reaches(&state, resume->position.commit);
     bool streaming = state.found && strcmp(state.phase, "stream") == 0;
+    bool stop = streaming && c->options->silent_changes == PG_SILENT_STOP;
+    if (stop && stale_check(state.stale, &why))
+        finding_err(c, &why);
+    if (streaming && identity_ask_timeline(c->options, c->env, c->wait_ms, &server, &state, &why))
+        finding_err(c, &why);
     if (streaming    ? identity_check(&server, &slot, &state, &why)
         : slot.found ? slot_check(&slot, server.database, &why)
                      : OK)
@@ -212,6 +219,10 @@ static enum code check_tables(struct checking *c, struct arena *arena, struct er
             ? "updates may leave out large values (or set partial_rows: history)"
             : "topics of these tables keep their whole history, because updates may leave out large values");
     check_trouble(c, &rels, rels_unreadable, "error", "source-refused", "no right to read");
+    check_trouble(c, &rels, rels_schema_unusable, "error", "source-refused", "no right to use schemas");
+    check_trouble(c, &rels, rels_row_security, "error", "source-refused", "row-level security hides rows from the role");
+    if (rels_check_columns(c->options, &rels, &why))
+        finding_err(c, &why);
     check_trouble(c, &rels, rels_unlogged, "warn", "source-unlogged", "unlogged tables are not captured");
     return check_publication(c, &rels, name, err);
 }

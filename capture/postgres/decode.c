@@ -57,7 +57,9 @@ static enum code read_value(struct pgdecoder *d, struct relation *r, const struc
     int at = r->to[i];
     const struct column *column = &r->table->columns[at];
     if (column->kind == KIND_ENUM && !label_known(column, row->fields[i].text)) {
-        catalog_add_label(d->catalog, r, at, row->fields[i].text);
+        enum code code = catalog_add_label(d->catalog, r, at, row->fields[i].text, err);
+        if (code)
+            return code;
         column = &r->table->columns[at];
     }
     const char *why = r->read[at](column, row->fields[i].text, &d->scratch, ret);

@@ -215,9 +215,7 @@ static enum code on_truncate(struct pg_source *s, uint64_t lsn, struct source_it
 
 static enum code on_relation(struct pg_source *s, struct err *err) {
     struct relation *r;
-    enum code code = source_settle_sql(s, err);
-    if (code == OK)
-        code = catalog_take(s->catalog, &s->frame->relation, &r, err);
+    enum code code = catalog_take(s->catalog, &s->frame->relation, &r, err);
     return code == OK ? AGAIN : code;
 }
 
@@ -235,7 +233,7 @@ enum code source_pending(struct pg_source *s, struct source_item *ret, struct er
     return AGAIN;
 }
 
-enum code source_frame(struct pg_source *s, uint64_t lsn, struct source_item *ret, struct err *err) {
+static enum code frame(struct pg_source *s, uint64_t lsn, struct source_item *ret, struct err *err) {
     switch (s->frame->type) {
     case 'B':
         return on_begin(s, err);
@@ -257,4 +255,17 @@ enum code source_frame(struct pg_source *s, uint64_t lsn, struct source_item *re
     default:
         return AGAIN; /* O: where it came from; M: a message, never a position */
     }
+}
+
+/* Rows changed without an event: first the journal is told, so that no later start can miss it; the next item is the stop. The change
+ * that came with it is not handed over. */
+static enum code tell_stale(struct pg_source *s, struct source_item *ret) {
+    s->stale_told = true;
+    *ret = (struct source_item){.type = ITEM_IDLE, .position = s->last, .commit_us = clock_wall(s->env.clock), .urgent = true};
+    return OK;
+}
+
+enum code source_frame(struct pg_source *s, uint64_t lsn, struct source_item *ret, struct err *err) {
+    enum code code = frame(s, lsn, ret, err);
+    return (code == OK || code == AGAIN) && *catalog_stale(s->catalog) ? tell_stale(s, ret) : code;
 }

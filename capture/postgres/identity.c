@@ -79,11 +79,12 @@ enum code state_read(const char *text, struct pg_state *ret, struct err *err) {
         return OK;
     json_t *root = json_loads(text, 0, NULL);
     const char *system = NULL, *slot = NULL, *database = NULL, *phase = NULL, *flushed = NULL;
+    const char *stale = NULL;
     json_int_t timeline = 0, publication = 0;
     if (!root ||
-        json_unpack(root, "{s:s, s:I, s:s, s:s, s:s, s:s, s?I}", "system", &system, "timeline", &timeline, "slot",
-                    &slot, "database", &database, "phase", &phase, "flushed", &flushed, "publication",
-                    &publication) != 0) {
+        json_unpack(root, "{s:s, s:I, s:s, s:s, s:s, s:s, s?I, s?s}", "system", &system, "timeline", &timeline,
+                    "slot", &slot, "database", &database, "phase", &phase, "flushed", &flushed, "publication",
+                    &publication, "stale", &stale) != 0) {
         json_decref(root);
         return err_set(err, FATAL, ERR_JOURNAL_CORRUPT,
                        "the state that is stored with the position was not written by a PostgreSQL source");
@@ -95,9 +96,15 @@ enum code state_read(const char *text, struct pg_state *ret, struct err *err) {
     copy_text(ret->phase, sizeof ret->phase, phase);
     ret->timeline = (uint32_t)timeline;
     ret->publication = (uint32_t)publication;
-    ret->flushed = lsn_parse(flushed);
+    ret->flushed = ret->reach = lsn_parse(flushed);
+    copy_text(ret->stale, sizeof ret->stale, stale);
     json_decref(root);
     return OK;
+}
+
+void state_reaches(struct pg_state *state, uint64_t commit) {
+    if (commit >= state->reach)
+        state->reach = commit + 1;
 }
 
 static void put_json_text(struct buf *ret, const char *text) {
@@ -112,13 +119,18 @@ static void put_json_text(struct buf *ret, const char *text) {
 }
 
 void state_put(struct buf *ret, const struct pg_server *server, const char *slot, const char *phase,
-               uint64_t flushed) {
+               uint64_t flushed, const char *stale) {
     buf_printf(ret, "{\"system\":\"%s\",\"timeline\":%u,\"slot\":", server->system, server->timeline);
     put_json_text(ret, slot);
     buf_puts(ret, ",\"database\":");
     put_json_text(ret, server->database);
-    buf_printf(ret, ",\"phase\":\"%s\",\"flushed\":\"" LSN_FMT "\",\"server\":\"%d\",\"publication\":%u}",
+    buf_printf(ret, ",\"phase\":\"%s\",\"flushed\":\"" LSN_FMT "\",\"server\":\"%d\",\"publication\":%u",
                phase, LSN_ARGS(flushed), server->version, server->publication);
+    if (*stale) {
+        buf_puts(ret, ",\"stale\":");
+        put_json_text(ret, stale);
+    }
+    buf_putc(ret, '}');
 }
 
 /* ---- judging --------------------------------------------------------------------------------------- */
@@ -140,6 +152,13 @@ enum code slot_check(const struct pg_slot *slot, const char *database, struct er
     return OK;
 }
 
+enum code stale_check(const char *stale, struct err *err) {
+    if (!*stale)
+        return OK;
+    return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
+                   "rows were changed without an event in the log (%s); %s, or set silent_changes: warn to go on without", stale, MEND);
+}
+
 enum code identity_check(const struct pg_server *server, const struct pg_slot *slot,
                          const struct pg_state *state, struct err *err) {
     if (strcmp(server->system, state->system) != 0)
@@ -151,11 +170,11 @@ enum code identity_check(const struct pg_server *server, const struct pg_slot *s
         return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
                        "the source is database '%s', our position " LSN_FMT " belongs to database '%s'; %s",
                        server->database, LSN_ARGS(state->flushed), state->database, MEND);
-    if (server->wal < state->flushed)
+    if (server->wal < state->reach)
         return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
-                       "the source's log ends at " LSN_FMT ", before our position " LSN_FMT
-                       ": it was restored from an older backup; %s",
-                       LSN_ARGS(server->wal), LSN_ARGS(state->flushed), MEND);
+                       "the source's log ends at " LSN_FMT " on timeline %u, before our position " LSN_FMT
+                       " on timeline %u: it was restored from an older backup, or a standby that lagged behind took over; %s",
+                       LSN_ARGS(server->wal), server->timeline, LSN_ARGS(state->reach), state->timeline, MEND);
     if (!slot->found)
         return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
                        "replication slot %s does not exist any more; our position is " LSN_FMT
@@ -177,17 +196,17 @@ enum code identity_check(const struct pg_server *server, const struct pg_slot *s
 }
 
 enum code timeline_check(const char *history, uint32_t server_timeline, uint32_t our_timeline,
-                         uint64_t flushed, struct err *err) {
+                         uint64_t reach, struct err *err) {
     for (const char *line = history; line && *line;) {
         unsigned timeline, high, low;
         if (sscanf(line, "%u %X/%X", &timeline, &high, &low) == 3 && timeline == our_timeline) {
             uint64_t left = (uint64_t)high << 32 | low;
-            if (flushed <= left)
+            if (reach <= left)
                 return OK;
             return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
                            "the source is now on timeline %u, which left timeline %u at " LSN_FMT
                            ", before our position " LSN_FMT ": we hold changes that it never had; %s",
-                           server_timeline, our_timeline, LSN_ARGS(left), LSN_ARGS(flushed), MEND);
+                           server_timeline, our_timeline, LSN_ARGS(left), LSN_ARGS(reach), MEND);
         }
         line = strchr(line, '\n');
         line = line ? line + 1 : NULL;
@@ -196,7 +215,7 @@ enum code timeline_check(const char *history, uint32_t server_timeline, uint32_t
         err, FATAL, ERR_NEEDS_RESNAPSHOT,
         "the source is on timeline %u, which does not descend from timeline %u of our position " LSN_FMT
         "; %s",
-        server_timeline, our_timeline, LSN_ARGS(flushed), MEND);
+        server_timeline, our_timeline, LSN_ARGS(reach), MEND);
 }
 
 enum code identity_check_timeline(PGconn *replication, const struct source_env *env,
@@ -205,7 +224,7 @@ enum code identity_check_timeline(PGconn *replication, const struct source_env *
     if (server->timeline == state->timeline)
         return OK;
     if (server->timeline < state->timeline)
-        return timeline_check("", server->timeline, state->timeline, state->flushed, err);
+        return timeline_check("", server->timeline, state->timeline, state->reach, err);
     CLEANUP_BUF sql = {0};
     buf_printf(&sql, "TIMELINE_HISTORY %u", server->timeline);
     CLEANUP_RESULT *res = NULL;
@@ -215,5 +234,19 @@ enum code identity_check_timeline(PGconn *replication, const struct source_env *
         return code;
     if (PQntuples(res) != 1 || PQnfields(res) < 2)
         return err_set(err, FATAL, ERR_SOURCE_PROTOCOL, "the source did not tell its timeline's history");
-    return timeline_check(PQgetvalue(res, 0, 1), server->timeline, state->timeline, state->flushed, err);
+    return timeline_check(PQgetvalue(res, 0, 1), server->timeline, state->timeline, state->reach, err);
+}
+
+enum code identity_ask_timeline(const struct pg_options *options, const struct source_env *env, int64_t wait_ms,
+                                const struct pg_server *server, const struct pg_state *state, struct err *err) {
+    if (server->timeline == state->timeline)
+        return OK;
+    struct err why;
+    CLEANUP_CONN *conn = NULL;
+    if (pgsource_connect(options, env, PG_SESSION_REPLICATION, wait_ms, &conn, &why) != OK ||
+        identity_check_timeline(conn, env, server, state, &why) != FATAL)
+        return OK;
+    if (err)
+        *err = why;
+    return FATAL;
 }

@@ -33,6 +33,9 @@ struct pg_state {
     char system[32], slot[PG_NAME_MAX], database[PG_NAME_MAX], phase[16];
     uint32_t timeline, publication;
     uint64_t flushed; /* end LSN of the last complete transaction handed over */
+    uint64_t reach;   /* nothing at or after it is in the journal: `flushed`, or just after the commit record of a transaction that
+                       * was handed over in part */
+    char stale[256];  /* tables whose rows changed without events; "" = none */
 };
 
 /* @param conn a replication session: asks IDENTIFY_SYSTEM; an SQL session: asks the control file. */
@@ -42,10 +45,14 @@ MUST_CHECK enum code slot_read(PGconn *conn, const struct source_env *env, const
                                struct pg_slot *ret, struct err *err);
 /* NULL text = nothing stored. FATAL/JOURNAL_CORRUPT if it is not ours. */
 MUST_CHECK enum code state_read(const char *text, struct pg_state *ret, struct err *err);
+/* Takes into account that the journal ends at `commit`, which may be in mid-transaction. */
+void state_reaches(struct pg_state *state, uint64_t commit);
 /* Appends the state text. */
 void state_put(struct buf *ret, const struct pg_server *server, const char *slot, const char *phase,
-               uint64_t flushed);
+               uint64_t flushed, const char *stale);
 
+/* FATAL/NEEDS_RESNAPSHOT if tables are named whose rows changed without events. */
+MUST_CHECK enum code stale_check(const char *stale, struct err *err);
 /* OK, or FATAL/NEEDS_RESNAPSHOT with what happened, both LSNs and the command. Does not look at timelines. */
 MUST_CHECK enum code identity_check(const struct pg_server *server, const struct pg_slot *slot,
                                     const struct pg_state *state, struct err *err);
@@ -54,9 +61,12 @@ MUST_CHECK enum code identity_check(const struct pg_server *server, const struct
 MUST_CHECK enum code identity_check_timeline(PGconn *replication, const struct source_env *env,
                                              const struct pg_server *server, const struct pg_state *state,
                                              struct err *err);
+/* The same with a session of its own where one is needed. OK also when the server cannot be asked. */
+MUST_CHECK enum code identity_ask_timeline(const struct pg_options *options, const struct source_env *env, int64_t wait_ms,
+                                           const struct pg_server *server, const struct pg_state *state, struct err *err);
 /* The same on the text of a history file: "tli<TAB>switch point<TAB>reason" per line. Pure. */
 MUST_CHECK enum code timeline_check(const char *history, uint32_t server_timeline, uint32_t our_timeline,
-                                    uint64_t flushed, struct err *err);
+                                    uint64_t reach, struct err *err);
 /* The slot's own condition, whatever our position is. OK, FATAL/NEEDS_RESNAPSHOT (lost), FATAL/SOURCE_SETTING
  * (not ours). */
 MUST_CHECK enum code slot_check(const struct pg_slot *slot, const char *database, struct err *err);

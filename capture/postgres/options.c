@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 static const char *const partial_choices[] = {"refuse", "history", NULL};
+static const char *const silent_choices[] = {"stop", "warn", NULL};
 static const char *const numeric_choices[] = {"precise", "string", NULL};
 
 #define AT(field) offsetof(struct pg_options, field)
@@ -28,6 +29,9 @@ static const struct option options[] = {
     {"partial_rows", OPT_ENUM, AT(partial_rows), "refuse", false, 0, 0, partial_choices,
      "What to do with a table whose updates may leave out large values: refuse it, or keep the topic's whole "
      "history."},
+    {"silent_changes", OPT_ENUM, AT(silent_changes), "stop", false, 0, 0, silent_choices,
+     "What to do when a command changed rows of a table without an event in the log (a volatile default, ALTER "
+     "COLUMN TYPE ... USING, SET LOGGED, a renamed enum label): stop until a new snapshot, or warn."},
     {"numeric", OPT_ENUM, AT(numeric), "precise", false, 0, 0, numeric_choices,
      "numeric(p,s) as an exact decimal (NaN stops), or every numeric as a string."},
     {"create", OPT_BOOL, AT(create), "true", false, 0, 0, NULL,

@@ -5,6 +5,7 @@
 #include "capture/source.h"
 
 enum pg_partial { PG_PARTIAL_REFUSE, PG_PARTIAL_HISTORY };
+enum pg_silent { PG_SILENT_STOP, PG_SILENT_WARN };
 
 struct pg_options {
     const char *url;
@@ -15,6 +16,7 @@ struct pg_options {
     bool publish_via_root;
     int64_t snapshot_workers; /* 1..PG_WORKERS_MAX */
     int partial_rows;         /* enum pg_partial */
+    int silent_changes;       /* enum pg_silent */
     int numeric;              /* enum pg_numeric */
     bool create;
     char database[64]; /* not an option: filled by the first call of pgsource_database */

@@ -76,6 +76,8 @@ static enum code prepare_tables(struct pg_source *s, bool streaming, uint32_t kn
     if (code == OK)
         code = publication_read(s->sql, &s->env, s->publication, &p, err);
     s->server.publication = p.oid;
+    if (code == OK)
+        code = catalog_begin(s->catalog, &rels, err);
     if (code == OK && added && streaming)
         log_warn("capture", "rows that the added tables already hold are not in the replica; run with "
                             "--resnapshot to bring them");
@@ -87,10 +89,15 @@ static enum code prepare_tables(struct pg_source *s, bool streaming, uint32_t kn
     return code;
 }
 
+static enum code settle(void *arg, struct err *err) {
+    return source_settle_sql(arg, err);
+}
+
 static enum code start_stream(struct pg_source *s, uint64_t from, uint64_t confirmed, struct err *err) {
     PGconn *conn = s->replication;
     s->replication = NULL;
     catalog_use(s->catalog, s->sql);
+    catalog_settle_by(s->catalog, settle, s);
     enum code code = stream_start(&s->stream, conn, &s->env, s->slot, s->publication, from, confirmed,
                                   s->sender_timeout_ms, err);
     if (code)
@@ -153,6 +160,15 @@ static enum code open_stream(struct pg_source *s, const struct pg_slot *slot, co
     return start_stream(s, state->flushed, state->flushed, err);
 }
 
+/* Rows that changed without events before we stopped. */
+static enum code check_stale(struct pg_source *s, const struct pg_state *state, struct err *err) {
+    if (s->options->silent_changes == PG_SILENT_STOP)
+        return stale_check(state->stale, err);
+    if (state->stale[0])
+        log_warn("capture", "going on although rows were changed without an event in the log", F_STR("tables", state->stale));
+    return OK;
+}
+
 static enum code open_at(struct pg_source *s, const struct source_resume *resume, struct err *err) {
     struct pg_state state = {0};
     struct pg_slot slot;
@@ -165,6 +181,7 @@ static enum code open_at(struct pg_source *s, const struct source_resume *resume
         return err_set(err, FATAL, ERR_JOURNAL_CORRUPT,
                        "the journal holds a position of this source without its state");
     bool streaming = state.found && strcmp(state.phase, "stream") == 0;
+    state_reaches(&state, resume->position.commit);
     s->generation = resume->found ? resume->position.generation + !streaming : 1;
     s->taken = state.flushed;
     if (streaming) {
@@ -179,6 +196,8 @@ static enum code open_at(struct pg_source *s, const struct source_resume *resume
                        "replication slot %s is in use by the server's process %d", s->slot, slot.pid);
     if (streaming) { /* what is lost is said before what is wrong with tables */
         code = identity_check(&s->server, &slot, &state, err);
+        if (code == OK)
+            code = check_stale(s, &state, err);
         if (code)
             return code;
     }
@@ -232,12 +251,19 @@ enum code source_settle_sql(struct pg_source *s, struct err *err) {
     s->lag_asked = false;
     CLEANUP_RESULT *res = NULL;
     enum code code = pgsource_wait(s->sql, &s->env, 10000, "asking for the source's log position", &res, err);
-    if (code == OK && PQntuples(res) == 1)
-        s->wal_end = lsn_parse(PQgetvalue(res, 0, 0));
+    if (code || PQntuples(res) != 1)
+        return code;
+    s->wal_end = lsn_parse(PQgetvalue(res, 0, 0));
+    s->standby = PQgetisnull(res, 0, 1);
+    uint32_t timeline = s->standby ? 0 : (uint32_t)strtoul(PQgetvalue(res, 0, 1), NULL, 16);
+    if (timeline > s->server.timeline) {
+        log_info("capture", "the source was promoted", F_INT("timeline", timeline), F_INT("before", s->server.timeline));
+        s->server.timeline = timeline;
+    }
     return code;
 }
 
-/* Asks for the log's end now and then. A server that shuts down ends this session first: from then on it has
+/* Asks for the log's end now and then, and whether a standby was promoted: positions from then on are of its new timeline. A server that shuts down ends this session first: from then on it has
  * to wait for our replication session, which we therefore close soon, whatever is still to come. */
 static enum code tick(struct pg_source *s, int64_t now, struct err *err) {
     s->frames = 0;
@@ -252,10 +278,10 @@ static enum code tick(struct pg_source *s, int64_t now, struct err *err) {
     if (s->lag_asked && !PQisBusy(s->sql))
         return source_settle_sql(s, err);
     if (!s->lag_asked && now >= s->lag_due_us) {
-        s->lag_due_us = now + LAG_US;
-        s->lag_asked =
-            PQsendQuery(s->sql, "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE "
-                                "pg_current_wal_flush_lsn() END");
+        s->lag_due_us = now + (s->standby ? TICK_US : LAG_US);
+        s->lag_asked = PQsendQuery(s->sql, "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE "
+                                           "pg_current_wal_flush_lsn() END, CASE WHEN NOT pg_is_in_recovery() THEN "
+                                           "left(pg_walfile_name(pg_current_wal_lsn()), 8) END");
     }
     return OK;
 }
@@ -321,6 +347,8 @@ static enum code nothing_there(struct pg_source *s, struct source_item *ret, str
 }
 
 static enum code stream_next(struct pg_source *s, struct source_item *ret, struct err *err) {
+    if (s->stale_told)
+        return stale_check(catalog_stale(s->catalog), err);
     enum code code =
         source_pending(s, ret, err); /* its rows borrow from scratch and from the frame in hand */
     if (code != AGAIN)
@@ -392,7 +420,7 @@ static int source_fds(struct source *source, struct pollfd *fds, int n, int64_t 
         lower(deadline_us, s->nap_until_us);
         return 0;
     }
-    lower(deadline_us, now + (s->sql_lost_us || s->lag_asked ? TICK_US : LAG_US));
+    lower(deadline_us, now + (s->sql_lost_us || s->lag_asked || s->standby ? TICK_US : LAG_US));
     int used = 0;
     if (used < n)
         fds[used++] = (struct pollfd){.fd = PQsocket(s->stream.conn),
@@ -412,7 +440,8 @@ static enum code source_service(struct source *source, struct err *err) {
 
 static uint64_t source_mark(struct source *source, struct buf *ret_state) {
     struct pg_source *s = self(source);
-    state_put(ret_state, &s->server, s->slot, s->began_streaming ? "stream" : "snapshot", s->taken);
+    state_put(ret_state, &s->server, s->slot, s->began_streaming ? "stream" : "snapshot", s->taken,
+              s->stale_told ? catalog_stale(s->catalog) : "");
     return s->began_streaming ? s->taken : 0;
 }
 

@@ -56,6 +56,8 @@ struct pg_source {
     bool lag_asked;
     int64_t lag_due_us, sql_lost_us;
     uint64_t wal_end;     /* the server's log, as last asked */
+    bool standby;         /* the server was one when last asked: it may be promoted */
+    bool stale_told;      /* the journal is to know of catalog_stale; then we stop */
     int64_t nap_until_us; /* deep backlog: let the socket fill before reading on */
 };
 

@@ -26,11 +26,14 @@ static enum code dump(json_t *root, struct buf *json) {
 }
 
 /* The name of the state, and why where that is not plain. */
-static const char *state_of(const struct pg_server *server, const struct pg_slot *slot,
+static const char *state_of(const struct pg_options *options, const struct source_env *env, int64_t wait_ms, const struct pg_server *server, const struct pg_slot *slot,
                             const struct pg_publication *publication, const struct pg_state *state, struct err *why) {
     bool streaming = state->found && strcmp(state->phase, "stream") == 0;
     why->text[0] = 0;
-    if (streaming && identity_check(server, slot, state, why) != OK)
+    if (streaming && (identity_check(server, slot, state, why) != OK ||
+                      identity_ask_timeline(options, env, wait_ms, server, state, why) != OK))
+        return "needs-resnapshot";
+    if (streaming && options->silent_changes == PG_SILENT_STOP && stale_check(state->stale, why) != OK)
         return "needs-resnapshot";
     if (streaming && publication_check(publication, state->publication, state->flushed, why) != OK)
         return "needs-resnapshot";
@@ -72,6 +75,8 @@ enum code pgsource_status(const void *options, const struct source_env *env,
     enum code code = resume && resume->found ? state_read(resume->state, &state, err) : OK;
     if (code)
         return code;
+    if (state.found)
+        state_reaches(&state, resume->position.commit);
     CLEANUP_CONN *conn = NULL;
     code = pgsource_connect(o, env, PG_SESSION_SQL, wait_ms, &conn, &why);
     if (code == OK)
@@ -89,7 +94,7 @@ enum code pgsource_status(const void *options, const struct source_env *env,
         json_object_set_new(root, "why", json_string(why.text));
         return dump(root, json);
     }
-    json_object_set_new(root, "state", json_string(state_of(&server, &slot, &publication, &state, &why)));
+    json_object_set_new(root, "state", json_string(state_of(o, env, wait_ms, &server, &slot, &publication, &state, &why)));
     if (why.text[0])
         json_object_set_new(root, "why", json_string(why.text));
     put_slot(root, &slot, &server);

@@ -1,6 +1,7 @@
 #include "capture/postgres/stream.h"
 
 #include <endian.h>
+#include <stdio.h>
 
 #include "base/log.h"
 
@@ -157,7 +158,8 @@ static uint64_t get_u64(const char *p) {
 
 /* One message of the copy stream, or AGAIN. */
 static enum code read_message(struct wal_stream *s, int *ret_len, struct err *err) {
-    static const char doing[] = "reading the stream";
+    char doing[64];
+    snprintf(doing, sizeof doing, "reading the stream after " LSN_FMT, LSN_ARGS(s->received));
     PQfreemem(s->row);
     s->row = NULL;
     int len = PQgetCopyData(s->conn, &s->row, 1);

@@ -35,7 +35,11 @@ static void put_query(struct buf *sql, int version, const char *publication) {
         buf_puts(sql, " OR EXISTS (SELECT FROM pg_publication_namespace r WHERE r.pnnspid = n.oid AND "
                       "r.pnpubid = b.oid)");
     buf_printf(sql,
-               ", NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid) "
+               ", NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid), row_security_active(c.oid), "
+               "has_schema_privilege(n.oid, 'USAGE'), "
+               "(SELECT json_agg(a.attname) FROM pg_attribute a JOIN pg_index i ON i.indrelid = a.attrelid AND a.attnum = ANY "
+               "((i.indkey::int2[])[0:i.indnkeyatts - 1]) WHERE a.attrelid = c.oid AND CASE c.relreplident WHEN 'i' THEN "
+               "i.indisreplident ELSE i.indisprimary END) "
                "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
                "LEFT JOIN pg_publication b ON b.pubname = %s "
                "LEFT JOIN pg_publication_tables p ON p.pubname = b.pubname AND p.schemaname = n.nspname AND "
@@ -68,6 +72,18 @@ static void read_toastable(const struct pg_options *options, struct pg_rel *rel,
     json_decref(list);
 }
 
+/* Sets the first column of the key that `columns` leaves out. */
+static void read_key(const struct pg_options *options, struct pg_rel *rel, const char *text, struct arena *arena) {
+    json_t *list = json_loads(text, 0, NULL), *name;
+    size_t i;
+    json_array_foreach(list, i, name) {
+        const char *column = json_string_value(name);
+        if (column && !selection_has_column(options, slice_of(rel->schema), slice_of(rel->name), slice_of(column)))
+            rel->key_left_out = arena_strdup(arena, column);
+    }
+    json_decref(list);
+}
+
 static void read_rel(const struct pg_options *options, const PGresult *res, int row, struct arena *arena,
                      struct pg_rel *rel) {
 #define TEXT(i) PQgetvalue(res, row, i)
@@ -91,9 +107,12 @@ static void read_rel(const struct pg_options *options, const PGresult *res, int 
         .columns_narrowed = FLAG(17),
         .member = FLAG(18),
         .leafless = FLAG(19),
+        .row_security = FLAG(20),
+        .schema_usable = FLAG(21),
     };
     read_ancestors(rel, TEXT(13), arena);
     read_toastable(options, rel, TEXT(14), arena);
+    read_key(options, rel, TEXT(22), arena);
 #undef TEXT
 #undef FLAG
 }
@@ -131,6 +150,7 @@ enum code rels_read(PGconn *conn, const struct pg_options *options, const struct
     if (code)
         return code;
     ret->n = PQntuples(res);
+    ret->role = arena_strdup(arena, PQuser(conn));
     ret->items = arena_alloc(arena, sizeof *ret->items * (size_t)ret->n + 1);
     for (int i = 0; i < ret->n; i++)
         read_rel(options, res, i, arena, &ret->items[i]);
@@ -209,9 +229,49 @@ void rels_partial(const struct pg_options *options, const struct pg_rels *rels, 
 void rels_unreadable(const struct pg_options *options, const struct pg_rels *rels,
                      struct table_trouble *ret) {
     (void)options;
+    CLEANUP_BUF to = {0};
+    buf_puts(&to, " TO ");
+    put_identifier(&to, rels->role);
     for (int i = 0; i < rels->n; i++)
         if (stores_selected(&rels->items[i]) && !rels->items[i].readable)
-            trouble_add(ret, &rels->items[i], "GRANT SELECT ON ", " TO CURRENT_ROLE");
+            trouble_add(ret, &rels->items[i], "GRANT SELECT ON ", buf_cstr(&to));
+}
+
+/* Once per schema: the tables are ordered by it. */
+void rels_schema_unusable(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret) {
+    (void)options;
+    const char *last = "";
+    for (int i = 0; i < rels->n; i++) {
+        const struct pg_rel *rel = &rels->items[i];
+        if (!stores_selected(rel) || rel->schema_usable || strcmp(last, rel->schema) == 0)
+            continue;
+        buf_printf(&ret->names, "%s%s", ret->n ? ", " : "", rel->schema);
+        buf_puts(&ret->sql, ret->n++ ? "; GRANT USAGE ON SCHEMA " : "GRANT USAGE ON SCHEMA ");
+        put_identifier(&ret->sql, rel->schema);
+        buf_puts(&ret->sql, " TO ");
+        put_identifier(&ret->sql, rels->role);
+        last = rel->schema;
+    }
+}
+
+void rels_row_security(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret) {
+    (void)options;
+    for (int i = 0; i < rels->n; i++)
+        if (stores_selected(&rels->items[i]) && rels->items[i].row_security && ret->n++ < TROUBLES_NAMED)
+            buf_printf(&ret->names, "%s%s.%s", ret->n > 1 ? ", " : "", rels->items[i].schema, rels->items[i].name);
+    buf_puts(&ret->sql, "ALTER ROLE ");
+    put_identifier(&ret->sql, rels->role);
+    buf_puts(&ret->sql, " BYPASSRLS");
+}
+
+enum code rels_check_columns(const struct pg_options *options, const struct pg_rels *rels, struct err *err) {
+    (void)options;
+    for (int i = 0; i < rels->n; i++)
+        if (stores_selected(&rels->items[i]) && rels->items[i].key_left_out)
+            return err_set(err, FATAL, ERR_CONFIG,
+                           "column %s of %s.%s is part of its key and cannot be left out in `columns`",
+                           rels->items[i].key_left_out, rels->items[i].schema, rels->items[i].name);
+    return OK;
 }
 
 void rels_unlogged(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret) {
@@ -256,8 +316,25 @@ static enum code check_key(const struct pg_options *options, const struct pg_rel
     return OK;
 }
 
+/* A table that may be read, and yet not all of it is seen. */
+static enum code check_sight(const struct pg_options *options, const struct pg_rels *rels, struct err *err) {
+    CLEANUP_TROUBLE schemas = {0}, hidden = {0};
+    rels_schema_unusable(options, rels, &schemas);
+    if (schemas.n)
+        return err_set(err, FATAL, ERR_SOURCE_REFUSED, "no right to use schema %s; as its owner: %s", buf_cstr(&schemas.names),
+                       buf_cstr(&schemas.sql));
+    rels_row_security(options, rels, &hidden);
+    if (hidden.n)
+        return err_set(err, FATAL, ERR_SOURCE_REFUSED,
+                       "row-level security hides rows of %s from us; as an administrator: %s; or exclude the table", trouble_names(&hidden),
+                       buf_cstr(&hidden.sql));
+    return OK;
+}
+
 enum code rels_check(const struct pg_options *options, const struct pg_rels *rels, struct err *err) {
     enum code code = check_key(options, rels, err);
+    if (code == OK)
+        code = rels_check_columns(options, rels, err);
     if (code)
         return code;
     CLEANUP_TROUBLE partial = {0}, unreadable = {0};
@@ -273,7 +350,7 @@ enum code rels_check(const struct pg_options *options, const struct pg_rels *rel
     if (unreadable.n)
         return err_set(err, FATAL, ERR_SOURCE_REFUSED, "no right to read %s; as their owner: %s",
                        trouble_names(&unreadable), buf_cstr(&unreadable.sql));
-    return OK;
+    return check_sight(options, rels, err);
 }
 
 enum code rels_check_named(const struct pg_options *options, const struct pg_rels *rels, struct err *err) {

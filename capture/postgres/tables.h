@@ -13,6 +13,7 @@ struct pg_rel {
     bool has_key;     /* primary key */
     bool has_identity_index;
     bool readable, owned;
+    bool schema_usable, row_security; /* row_security: policies hide rows from our role */
     bool partition;
     bool leafless;       /* a partitioned table without a partition */
     uint32_t *ancestors; /* of a partition, itself first, the root last */
@@ -25,12 +26,14 @@ struct pg_rel {
     int64_t pages;          /* estimate */
     const char **toastable; /* selected columns that may be stored out of line */
     int n_toastable;
+    const char *key_left_out; /* a column of the key that `columns` leaves out, or NULL */
     enum selection selected;
     bool object; /* selected, and no ancestor is: what the publication has to name */
 };
 struct pg_rels {
     struct pg_rel *items; /* ordered by schema and name */
     int n;
+    const char *role; /* ours */
 };
 
 /* Reads all ordinary and partitioned tables, with what `publication` (NULL = none) says of them. Lives in the
@@ -58,6 +61,10 @@ void rels_without_key(const struct pg_options *options, const struct pg_rels *re
                       struct table_trouble *ret);
 void rels_partial(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret);
 void rels_unreadable(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret);
+void rels_schema_unusable(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret);
+void rels_row_security(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret);
+/* FATAL/CONFIG if `columns` leaves out a column of a key. */
+MUST_CHECK enum code rels_check_columns(const struct pg_options *options, const struct pg_rels *rels, struct err *err);
 void rels_unlogged(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret);
 void rels_identity_mixed(const struct pg_options *options, const struct pg_rels *rels,
                          struct table_trouble *ret);
