@@ -26,13 +26,13 @@ class Postgres:
     """One cluster. `auth`: "trust", or "scram-sha-256" with `password`. `settings`: any server settings, over the defaults."""
 
     def __init__(self, run, name="postgres", version=15, settings=None, auth="trust", password="secret", fsync=False,
-                 start=True):
+                 env=None, start=True):
         self.name, self.version, self.auth = name, version, auth
         self.password = password if auth != "trust" else None
         self.dir = run.fresh(name)
         self.data, self.log = self.dir / "data", self.dir / "log"
         self.user, self.bin = server_user(), _binaries(run, version)
-        self.port, self.process = free_port(), None
+        self.port, self.process, self.env = free_port(), None, env or {}
         # A socket's path has at most 107 bytes.
         self.sockets = self.dir if len(str(self.dir)) < 80 else Path("/tmp")
         if self.user:
@@ -75,7 +75,7 @@ class Postgres:
     def launch(self):
         """Starts the postmaster without waiting for it."""
         self.process = Process([self.bin / "postgres", "-D", self.data], self.log, cwd=self.dir, user=self.user,
-                               death=signal.SIGQUIT, env={"LC_ALL": "C.UTF-8"})
+                               death=signal.SIGQUIT, env={"LC_ALL": "C.UTF-8"} | self.env)
 
     def start(self, deadline_s=30):
         self.launch()
@@ -196,6 +196,31 @@ class Postgres:
                 os.chown(path, self.user.pw_uid, self.user.pw_gid)
         copy.configure({})
         return copy
+
+
+    def standby(self, run, name, settings=None):
+        """A started standby that follows this running server."""
+        copy = self.base_backup(run, name)
+        (copy.data / "standby.signal").touch()
+        if copy.user:
+            os.chown(copy.data / "standby.signal", copy.user.pw_uid, copy.user.pw_gid)
+        copy.configure({"primary_conninfo": f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres application_name={name}"} | (settings or {}))
+        return copy.start()
+
+    def follow_no_more(self):
+        """Of a standby: what it has not received by now it will never have."""
+        self.configure({"primary_conninfo": ""})
+        self.reload()
+        wait_until(lambda: not self.sql("SELECT 1 FROM pg_stat_wal_receiver"), 20, f"{self.name} to leave its primary")
+
+    def promote(self):
+        self.sql("SELECT pg_promote()")
+        wait_until(lambda: not self.value("SELECT pg_is_in_recovery()"), 20, f"promotion of {self.name}")
+        return self
+
+    def wait_replayed(self, lsn):
+        """Of a standby: until it has replayed up to `lsn`."""
+        wait_until(lambda: self.value("SELECT pg_last_wal_replay_lsn() >= %s", (lsn,)), 20, f"{self.name} to replay up to {lsn}")
 
 
 class Database:
