@@ -14,7 +14,15 @@
 #include "capture/topic.h"
 #include "schemas/encode.h"
 
-enum { STEP_ITEMS = 256, COMMIT_WAIT_MS = 20, QUEUE_WAIT_MS = 20, FINISH_NAP_US = 5000, OPEN_WAIT_MS = 30000, SERVICE_US = 1000000, SLOTS_MIN = 64 };
+enum {
+    STEP_ITEMS = 256,
+    COMMIT_WAIT_MS = 20,
+    QUEUE_WAIT_MS = 20,
+    FINISH_NAP_US = 5000,
+    OPEN_WAIT_MS = 30000,
+    SERVICE_US = 1000000,
+    SLOTS_MIN = 64
+};
 enum { AGE_MS_MAX = 10000 }; /* of a transaction, whatever comes: well below the time after which brokers abort it */
 static const char ROOM[] = "capture";
 
@@ -353,7 +361,8 @@ static bool is_full(const struct capture *c)
 
 static bool commit_due(const struct capture *c, bool drained)
 {
-    if (c->end_due || c->idle_urgent) return true;
+    if (c->end_due || c->idle_urgent)
+        return true;
     int64_t now = clock_mono(c->env->clock), age_ms = (now - c->begun_us) / 1000;
     if (c->appended == 0) return c->idle_due;
     if (is_full(c) || age_ms >= AGE_MS_MAX) return true;
@@ -489,7 +498,9 @@ enum code capture_finish(struct capture *c, int64_t wait_ms, struct err *err)
         int64_t now = clock_mono(c->env->clock);
         if (now > deadline)
             return err_set(err, RETRY, ERR_JOURNAL_UNREACHABLE, "the last journal transaction did not end within %lld ms; nothing is lost, it is shipped again at the next start", (long long)wait_ms);
-        if (code == AGAIN) stop_poll(NULL, NULL, 0, now, now + FINISH_NAP_US); /* asked to stop, the journal no longer waits by itself */
+        if (code == AGAIN)
+            stop_poll(NULL, NULL, 0, now,
+                      now + FINISH_NAP_US); /* asked to stop, the journal no longer waits by itself */
     }
     return OK;
 }

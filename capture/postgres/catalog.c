@@ -479,9 +479,11 @@ static void note(struct catalog *c, const struct table *table, bool certain, con
         return;
     }
     log_warn("capture",
-             certain ? "rows were changed without an event in the log; millrace capture --resnapshot brings them"
-                     : "a table was rewritten without events in the log; if USING computed other values, millrace capture "
-                       "--resnapshot brings them",
+             certain
+                 ? "rows were changed without an event in the log; millrace capture --resnapshot brings them"
+                 : "a table was rewritten without events in the log; if USING computed other values, "
+                   "millrace capture "
+                   "--resnapshot brings them",
              F_STR("table", name), F_STR("what", what));
 }
 
@@ -518,8 +520,11 @@ enum code catalog_take(struct catalog *c, const struct pgoutput_relation *shape,
         if (code == OK)
             code = look_for_silent(c, shape, to, &table, err);
         if (code == OK && shape->identity == 'd' && !table.n_key && !catalog_find(c, shape->relid))
-            log_warn("capture", "a table without a key is published: the source refuses updates and deletes of it; add a primary key, or ALTER TABLE "
-                     "... REPLICA IDENTITY FULL", F_STR("schema", table.schema), F_STR("table", table.name));
+            log_warn("capture",
+                     "a table without a key is published: the source refuses updates and deletes of it; add "
+                     "a primary key, or ALTER TABLE "
+                     "... REPLICA IDENTITY FULL",
+                     F_STR("schema", table.schema), F_STR("table", table.name));
         if (code == OK) {
             table.digest = table_digest(&table);
             kept = version_of(c, &table);
@@ -581,7 +586,8 @@ static const char *const *join_labels(const char *const *today, const char *cons
     return labels;
 }
 
-enum code catalog_add_label(struct catalog *c, struct relation *r, int column, struct slice label, struct err *err) {
+enum code catalog_add_label(struct catalog *c, struct relation *r, int column, struct slice label,
+                            struct err *err) {
     struct arena scratch = {0};
     struct type_facts facts = {0};
     enum code code = settle(c, err);

@@ -47,10 +47,10 @@ MUST_CHECK enum code catalog_shape(struct catalog *catalog, uint32_t relid, cons
 
 /* A new version of the table in which the column may be NULL. */
 void catalog_make_nullable(struct catalog *catalog, struct relation *relation, int column);
-/* A new version of the table in which an ENUM column has this label, too: the labels of today in their order, and those that only the
- * log knows behind them. Blocks for a short query. */
-MUST_CHECK enum code catalog_add_label(struct catalog *catalog, struct relation *relation, int column, struct slice label,
-                                       struct err *err);
+/* A new version of the table in which an ENUM column has this label, too: the labels of today in their order,
+ * and those that only the log knows behind them. Blocks for a short query. */
+MUST_CHECK enum code catalog_add_label(struct catalog *catalog, struct relation *relation, int column,
+                                       struct slice label, struct err *err);
 
 /* What happened to tables whose rows changed without events, under silent_changes: stop; "" = nothing. */
 const char *catalog_stale(const struct catalog *catalog);

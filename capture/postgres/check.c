@@ -220,7 +220,8 @@ static enum code check_tables(struct checking *c, struct arena *arena, struct er
             : "topics of these tables keep their whole history, because updates may leave out large values");
     check_trouble(c, &rels, rels_unreadable, "error", "source-refused", "no right to read");
     check_trouble(c, &rels, rels_schema_unusable, "error", "source-refused", "no right to use schemas");
-    check_trouble(c, &rels, rels_row_security, "error", "source-refused", "row-level security hides rows from the role");
+    check_trouble(c, &rels, rels_row_security, "error", "source-refused",
+                  "row-level security hides rows from the role");
     if (rels_check_columns(c->options, &rels, &why))
         finding_err(c, &why);
     check_trouble(c, &rels, rels_unlogged, "warn", "source-unlogged", "unlogged tables are not captured");

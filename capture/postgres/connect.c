@@ -155,7 +155,8 @@ enum code pgsource_stream_error(PGconn *conn, const PGresult *res, struct err *e
                        state, again);
     if (strncmp(state, "XX", 2) == 0 || strncmp(state, "54", 2) == 0)
         return err_set(err, FATAL, ERR_SOURCE_PROTOCOL,
-                       "%s: %s (SQLSTATE %s); the server cannot decode its log past this change, most often because a row is "
+                       "%s: %s (SQLSTATE %s); the server cannot decode its log past this change, most often "
+                       "because a row is "
                        "larger than 1 GB as text; make the value smaller or delete the row, then %s",
                        doing, message, state, again);
     return pgsource_error(conn, res, err, doing);

@@ -257,11 +257,12 @@ static enum code frame(struct pg_source *s, uint64_t lsn, struct source_item *re
     }
 }
 
-/* Rows changed without an event: first the journal is told, so that no later start can miss it; the next item is the stop. The change
- * that came with it is not handed over. */
+/* Rows changed without an event: first the journal is told, so that no later start can miss it; the next item
+ * is the stop. The change that came with it is not handed over. */
 static enum code tell_stale(struct pg_source *s, struct source_item *ret) {
     s->stale_told = true;
-    *ret = (struct source_item){.type = ITEM_IDLE, .position = s->last, .commit_us = clock_wall(s->env.clock), .urgent = true};
+    *ret = (struct source_item){
+        .type = ITEM_IDLE, .position = s->last, .commit_us = clock_wall(s->env.clock), .urgent = true};
     return OK;
 }
 

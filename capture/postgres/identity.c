@@ -81,10 +81,9 @@ enum code state_read(const char *text, struct pg_state *ret, struct err *err) {
     const char *system = NULL, *slot = NULL, *database = NULL, *phase = NULL, *flushed = NULL;
     const char *stale = NULL;
     json_int_t timeline = 0, publication = 0;
-    if (!root ||
-        json_unpack(root, "{s:s, s:I, s:s, s:s, s:s, s:s, s?I, s?s}", "system", &system, "timeline", &timeline,
-                    "slot", &slot, "database", &database, "phase", &phase, "flushed", &flushed, "publication",
-                    &publication, "stale", &stale) != 0) {
+    if (!root || json_unpack(root, "{s:s, s:I, s:s, s:s, s:s, s:s, s?I, s?s}", "system", &system, "timeline",
+                             &timeline, "slot", &slot, "database", &database, "phase", &phase, "flushed",
+                             &flushed, "publication", &publication, "stale", &stale) != 0) {
         json_decref(root);
         return err_set(err, FATAL, ERR_JOURNAL_CORRUPT,
                        "the state that is stored with the position was not written by a PostgreSQL source");
@@ -156,7 +155,9 @@ enum code stale_check(const char *stale, struct err *err) {
     if (!*stale)
         return OK;
     return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
-                   "rows were changed without an event in the log (%s); %s, or set silent_changes: warn to go on without", stale, MEND);
+                   "rows were changed without an event in the log (%s); %s, or set silent_changes: warn to "
+                   "go on without",
+                   stale, MEND);
 }
 
 enum code identity_check(const struct pg_server *server, const struct pg_slot *slot,
@@ -173,8 +174,10 @@ enum code identity_check(const struct pg_server *server, const struct pg_slot *s
     if (server->wal < state->reach)
         return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
                        "the source's log ends at " LSN_FMT " on timeline %u, before our position " LSN_FMT
-                       " on timeline %u: it was restored from an older backup, or a standby that lagged behind took over; %s",
-                       LSN_ARGS(server->wal), server->timeline, LSN_ARGS(state->reach), state->timeline, MEND);
+                       " on timeline %u: it was restored from an older backup, or a standby that lagged "
+                       "behind took over; %s",
+                       LSN_ARGS(server->wal), server->timeline, LSN_ARGS(state->reach), state->timeline,
+                       MEND);
     if (!slot->found)
         return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
                        "replication slot %s does not exist any more; our position is " LSN_FMT
@@ -195,8 +198,8 @@ enum code identity_check(const struct pg_server *server, const struct pg_slot *s
     return OK;
 }
 
-enum code timeline_check(const char *history, uint32_t server_timeline, uint32_t our_timeline,
-                         uint64_t reach, struct err *err) {
+enum code timeline_check(const char *history, uint32_t server_timeline, uint32_t our_timeline, uint64_t reach,
+                         struct err *err) {
     for (const char *line = history; line && *line;) {
         unsigned timeline, high, low;
         if (sscanf(line, "%u %X/%X", &timeline, &high, &low) == 3 && timeline == our_timeline) {
@@ -237,8 +240,9 @@ enum code identity_check_timeline(PGconn *replication, const struct source_env *
     return timeline_check(PQgetvalue(res, 0, 1), server->timeline, state->timeline, state->reach, err);
 }
 
-enum code identity_ask_timeline(const struct pg_options *options, const struct source_env *env, int64_t wait_ms,
-                                const struct pg_server *server, const struct pg_state *state, struct err *err) {
+enum code identity_ask_timeline(const struct pg_options *options, const struct source_env *env,
+                                int64_t wait_ms, const struct pg_server *server, const struct pg_state *state,
+                                struct err *err) {
     if (server->timeline == state->timeline)
         return OK;
     struct err why;

@@ -33,9 +33,9 @@ struct pg_state {
     char system[32], slot[PG_NAME_MAX], database[PG_NAME_MAX], phase[16];
     uint32_t timeline, publication;
     uint64_t flushed; /* end LSN of the last complete transaction handed over */
-    uint64_t reach;   /* nothing at or after it is in the journal: `flushed`, or just after the commit record of a transaction that
-                       * was handed over in part */
-    char stale[256];  /* tables whose rows changed without events; "" = none */
+    uint64_t reach; /* nothing at or after it is in the journal: `flushed`, or just after the commit record of
+                     * a transaction that was handed over in part */
+    char stale[256]; /* tables whose rows changed without events; "" = none */
 };
 
 /* @param conn a replication session: asks IDENTIFY_SYSTEM; an SQL session: asks the control file. */
@@ -62,8 +62,9 @@ MUST_CHECK enum code identity_check_timeline(PGconn *replication, const struct s
                                              const struct pg_server *server, const struct pg_state *state,
                                              struct err *err);
 /* The same with a session of its own where one is needed. OK also when the server cannot be asked. */
-MUST_CHECK enum code identity_ask_timeline(const struct pg_options *options, const struct source_env *env, int64_t wait_ms,
-                                           const struct pg_server *server, const struct pg_state *state, struct err *err);
+MUST_CHECK enum code identity_ask_timeline(const struct pg_options *options, const struct source_env *env,
+                                           int64_t wait_ms, const struct pg_server *server,
+                                           const struct pg_state *state, struct err *err);
 /* The same on the text of a history file: "tli<TAB>switch point<TAB>reason" per line. Pure. */
 MUST_CHECK enum code timeline_check(const char *history, uint32_t server_timeline, uint32_t our_timeline,
                                     uint64_t reach, struct err *err);

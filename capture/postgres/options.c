@@ -30,7 +30,8 @@ static const struct option options[] = {
      "What to do with a table whose updates may leave out large values: refuse it, or keep the topic's whole "
      "history."},
     {"silent_changes", OPT_ENUM, AT(silent_changes), "stop", false, 0, 0, silent_choices,
-     "What to do when a command changed rows of a table without an event in the log (a volatile default, ALTER "
+     "What to do when a command changed rows of a table without an event in the log (a volatile default, "
+     "ALTER "
      "COLUMN TYPE ... USING, SET LOGGED, a renamed enum label): stop until a new snapshot, or warn."},
     {"numeric", OPT_ENUM, AT(numeric), "precise", false, 0, 0, numeric_choices,
      "numeric(p,s) as an exact decimal (NaN stops), or every numeric as a string."},

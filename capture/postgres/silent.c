@@ -51,16 +51,20 @@ static struct look *look_at(struct silent *s, uint32_t relid) {
 
 /* ---- asking ---------------------------------------------------------------------------------------- */
 
-/* What can be seen of a column is hashed: a new pg_attribute row that looks the same was written by ALTER TYPE. */
+/* What can be seen of a column is hashed: a new pg_attribute row that looks the same was written by ALTER
+ * TYPE. */
 static const char look_sql[] =
-    "SELECT c.oid, CASE WHEN c.relkind = 'p' THEN (SELECT md5(string_agg(pg_relation_filenode(p.relid)::text, "
+    "SELECT c.oid, CASE WHEN c.relkind = 'p' THEN (SELECT "
+    "md5(string_agg(pg_relation_filenode(p.relid)::text, "
     "',' ORDER BY p.relid)) FROM pg_partition_tree(c.oid) p) ELSE pg_relation_filenode(c.oid)::text END, "
     "c.relpersistence <> 'u', "
     "(SELECT json_agg(json_build_array(a.attnum, a.atttypid::bigint, a.atttypmod, a.xmin::text, "
-    "md5(concat_ws('|', a.attname, a.attnotnull, a.attstattarget, a.attstorage, a.attcompression, a.attidentity, "
+    "md5(concat_ws('|', a.attname, a.attnotnull, a.attstattarget, a.attstorage, a.attcompression, "
+    "a.attidentity, "
     "a.attcollation, a.attacl::text, a.attislocal, a.attinhcount, "
     "pg_get_expr(d.adbin, d.adrelid))), a.atthasmissing, a.atthasdef OR a.attidentity <> '' OR a.attnotnull) "
-    "ORDER BY a.attnum) FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
+    "ORDER BY a.attnum) FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = "
+    "a.attnum "
     "WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') "
     "FROM pg_class c WHERE c.oid IN (";
 
@@ -130,13 +134,22 @@ static const json_t *same_column(const json_t *columns, const json_t *column) {
 
 /* Whether the new modifier rounds values without an error, as numeric and the types of time do. */
 static bool rounds(json_int_t type, json_int_t old, json_int_t now) {
-    enum { NUMERIC = 1700, TIME = 1083, TIMESTAMP = 1114, TIMESTAMPTZ = 1184, INTERVAL = 1186, TIMETZ = 1266 };
+    enum {
+        NUMERIC = 1700,
+        TIME = 1083,
+        TIMESTAMP = 1114,
+        TIMESTAMPTZ = 1184,
+        INTERVAL = 1186,
+        TIMETZ = 1266
+    };
     if (now < 0 || old == now)
         return false;
     if (old < 0 || type == INTERVAL)
-        return type == NUMERIC || type == TIME || type == TIMESTAMP || type == TIMESTAMPTZ || type == TIMETZ || type == INTERVAL;
+        return type == NUMERIC || type == TIME || type == TIMESTAMP || type == TIMESTAMPTZ ||
+               type == TIMETZ || type == INTERVAL;
     if (type == NUMERIC) {
-        json_int_t scale_old = (((old - 4) & 0x7ff) ^ 1024) - 1024, scale_now = (((now - 4) & 0x7ff) ^ 1024) - 1024;
+        json_int_t scale_old = (((old - 4) & 0x7ff) ^ 1024) - 1024,
+                   scale_now = (((now - 4) & 0x7ff) ^ 1024) - 1024;
         return scale_now < scale_old;
     }
     return (type == TIME || type == TIMESTAMP || type == TIMESTAMPTZ || type == TIMETZ) && now < old;
@@ -144,7 +157,8 @@ static bool rounds(json_int_t type, json_int_t old, json_int_t now) {
 
 static enum silent_change judge_column(const json_t *old, const json_t *now, const char **ret_what) {
     if (!old) {
-        if (json_is_true(json_array_get(now, COLUMN_MISSING)) || !json_is_true(json_array_get(now, COLUMN_FILLED)))
+        if (json_is_true(json_array_get(now, COLUMN_MISSING)) ||
+            !json_is_true(json_array_get(now, COLUMN_FILLED)))
             return SILENT_NONE;
         *ret_what = "a column was added and the rows that were there got values";
         return SILENT_CERTAIN;
@@ -159,9 +173,11 @@ static enum silent_change judge_column(const json_t *old, const json_t *now, con
         return SILENT_CERTAIN;
     }
     bool same_type = number(now, COLUMN_TYPMOD) == number(old, COLUMN_TYPMOD);
-    bool filled = json_is_true(json_array_get(old, COLUMN_MISSING)) && !json_is_true(json_array_get(now, COLUMN_MISSING));
+    bool filled = json_is_true(json_array_get(old, COLUMN_MISSING)) &&
+                  !json_is_true(json_array_get(now, COLUMN_MISSING));
     if (!same_type || !differs(old, now, COLUMN_XMIN) || differs(old, now, COLUMN_LOOKS) || filled)
-        return SILENT_NONE; /* filled: any rewrite puts the constant default of an older ADD COLUMN into the rows */
+        return SILENT_NONE; /* filled: any rewrite puts the constant default of an older ADD COLUMN into the
+                               rows */
     *ret_what = "the rows were rewritten by ALTER COLUMN TYPE ... USING";
     return SILENT_CERTAIN;
 }
@@ -187,8 +203,8 @@ static enum silent_change judge(const struct look *old, const struct look *now, 
     return worst;
 }
 
-enum code silent_look(struct silent *s, PGconn *conn, uint32_t relid, enum silent_change *ret_change, const char **ret_what,
-                      struct err *err) {
+enum code silent_look(struct silent *s, PGconn *conn, uint32_t relid, enum silent_change *ret_change,
+                      const char **ret_what, struct err *err) {
     char oid[16];
     snprintf(oid, sizeof oid, "%u", relid);
     *ret_change = SILENT_NONE;

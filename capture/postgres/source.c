@@ -165,7 +165,8 @@ static enum code check_stale(struct pg_source *s, const struct pg_state *state, 
     if (s->options->silent_changes == PG_SILENT_STOP)
         return stale_check(state->stale, err);
     if (state->stale[0])
-        log_warn("capture", "going on although rows were changed without an event in the log", F_STR("tables", state->stale));
+        log_warn("capture", "going on although rows were changed without an event in the log",
+                 F_STR("tables", state->stale));
     return OK;
 }
 
@@ -257,14 +258,16 @@ enum code source_settle_sql(struct pg_source *s, struct err *err) {
     s->standby = PQgetisnull(res, 0, 1);
     uint32_t timeline = s->standby ? 0 : (uint32_t)strtoul(PQgetvalue(res, 0, 1), NULL, 16);
     if (timeline > s->server.timeline) {
-        log_info("capture", "the source was promoted", F_INT("timeline", timeline), F_INT("before", s->server.timeline));
+        log_info("capture", "the source was promoted", F_INT("timeline", timeline),
+                 F_INT("before", s->server.timeline));
         s->server.timeline = timeline;
     }
     return code;
 }
 
-/* Asks for the log's end now and then, and whether a standby was promoted: positions from then on are of its new timeline. A server that shuts down ends this session first: from then on it has
- * to wait for our replication session, which we therefore close soon, whatever is still to come. */
+/* Asks for the log's end now and then, and whether a standby was promoted: positions from then on are of its
+ * new timeline. A server that shuts down ends this session first: from then on it has to wait for our
+ * replication session, which we therefore close soon, whatever is still to come. */
 static enum code tick(struct pg_source *s, int64_t now, struct err *err) {
     s->frames = 0;
     if (PQconsumeInput(s->sql) == 0 || PQstatus(s->sql) == CONNECTION_BAD) {
@@ -279,9 +282,10 @@ static enum code tick(struct pg_source *s, int64_t now, struct err *err) {
         return source_settle_sql(s, err);
     if (!s->lag_asked && now >= s->lag_due_us) {
         s->lag_due_us = now + (s->standby ? TICK_US : LAG_US);
-        s->lag_asked = PQsendQuery(s->sql, "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE "
-                                           "pg_current_wal_flush_lsn() END, CASE WHEN NOT pg_is_in_recovery() THEN "
-                                           "left(pg_walfile_name(pg_current_wal_lsn()), 8) END");
+        s->lag_asked =
+            PQsendQuery(s->sql, "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE "
+                                "pg_current_wal_flush_lsn() END, CASE WHEN NOT pg_is_in_recovery() THEN "
+                                "left(pg_walfile_name(pg_current_wal_lsn()), 8) END");
     }
     return OK;
 }

@@ -26,8 +26,10 @@ static enum code dump(json_t *root, struct buf *json) {
 }
 
 /* The name of the state, and why where that is not plain. */
-static const char *state_of(const struct pg_options *options, const struct source_env *env, int64_t wait_ms, const struct pg_server *server, const struct pg_slot *slot,
-                            const struct pg_publication *publication, const struct pg_state *state, struct err *why) {
+static const char *state_of(const struct pg_options *options, const struct source_env *env, int64_t wait_ms,
+                            const struct pg_server *server, const struct pg_slot *slot,
+                            const struct pg_publication *publication, const struct pg_state *state,
+                            struct err *why) {
     bool streaming = state->found && strcmp(state->phase, "stream") == 0;
     why->text[0] = 0;
     if (streaming && (identity_check(server, slot, state, why) != OK ||
@@ -94,7 +96,8 @@ enum code pgsource_status(const void *options, const struct source_env *env,
         json_object_set_new(root, "why", json_string(why.text));
         return dump(root, json);
     }
-    json_object_set_new(root, "state", json_string(state_of(o, env, wait_ms, &server, &slot, &publication, &state, &why)));
+    json_object_set_new(root, "state",
+                        json_string(state_of(o, env, wait_ms, &server, &slot, &publication, &state, &why)));
     if (why.text[0])
         json_object_set_new(root, "why", json_string(why.text));
     put_slot(root, &slot, &server);

@@ -34,19 +34,22 @@ static void put_query(struct buf *sql, int version, const char *publication) {
     if (narrow)
         buf_puts(sql, " OR EXISTS (SELECT FROM pg_publication_namespace r WHERE r.pnnspid = n.oid AND "
                       "r.pnpubid = b.oid)");
-    buf_printf(sql,
-               ", NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid), row_security_active(c.oid), "
-               "has_schema_privilege(n.oid, 'USAGE'), "
-               "(SELECT json_agg(a.attname) FROM pg_attribute a JOIN pg_index i ON i.indrelid = a.attrelid AND a.attnum = ANY "
-               "((i.indkey::int2[])[0:i.indnkeyatts - 1]) WHERE a.attrelid = c.oid AND CASE c.relreplident WHEN 'i' THEN "
-               "i.indisreplident ELSE i.indisprimary END) "
-               "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-               "LEFT JOIN pg_publication b ON b.pubname = %s "
-               "LEFT JOIN pg_publication_tables p ON p.pubname = b.pubname AND p.schemaname = n.nspname AND "
-               "p.tablename = c.relname "
-               "WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND "
-               "n.nspname <> 'information_schema' ORDER BY n.nspname, c.relname",
-               buf_cstr(&name));
+    buf_printf(
+        sql,
+        ", NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid), row_security_active(c.oid), "
+        "has_schema_privilege(n.oid, 'USAGE'), "
+        "(SELECT json_agg(a.attname) FROM pg_attribute a JOIN pg_index i ON i.indrelid = a.attrelid AND "
+        "a.attnum = ANY "
+        "((i.indkey::int2[])[0:i.indnkeyatts - 1]) WHERE a.attrelid = c.oid AND CASE c.relreplident WHEN 'i' "
+        "THEN "
+        "i.indisreplident ELSE i.indisprimary END) "
+        "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "LEFT JOIN pg_publication b ON b.pubname = %s "
+        "LEFT JOIN pg_publication_tables p ON p.pubname = b.pubname AND p.schemaname = n.nspname AND "
+        "p.tablename = c.relname "
+        "WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND "
+        "n.nspname <> 'information_schema' ORDER BY n.nspname, c.relname",
+        buf_cstr(&name));
 }
 
 static void read_ancestors(struct pg_rel *rel, const char *text, struct arena *arena) {
@@ -73,12 +76,14 @@ static void read_toastable(const struct pg_options *options, struct pg_rel *rel,
 }
 
 /* Sets the first column of the key that `columns` leaves out. */
-static void read_key(const struct pg_options *options, struct pg_rel *rel, const char *text, struct arena *arena) {
+static void read_key(const struct pg_options *options, struct pg_rel *rel, const char *text,
+                     struct arena *arena) {
     json_t *list = json_loads(text, 0, NULL), *name;
     size_t i;
     json_array_foreach(list, i, name) {
         const char *column = json_string_value(name);
-        if (column && !selection_has_column(options, slice_of(rel->schema), slice_of(rel->name), slice_of(column)))
+        if (column &&
+            !selection_has_column(options, slice_of(rel->schema), slice_of(rel->name), slice_of(column)))
             rel->key_left_out = arena_strdup(arena, column);
     }
     json_decref(list);
@@ -238,7 +243,8 @@ void rels_unreadable(const struct pg_options *options, const struct pg_rels *rel
 }
 
 /* Once per schema: the tables are ordered by it. */
-void rels_schema_unusable(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret) {
+void rels_schema_unusable(const struct pg_options *options, const struct pg_rels *rels,
+                          struct table_trouble *ret) {
     (void)options;
     const char *last = "";
     for (int i = 0; i < rels->n; i++) {
@@ -254,11 +260,13 @@ void rels_schema_unusable(const struct pg_options *options, const struct pg_rels
     }
 }
 
-void rels_row_security(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret) {
+void rels_row_security(const struct pg_options *options, const struct pg_rels *rels,
+                       struct table_trouble *ret) {
     (void)options;
     for (int i = 0; i < rels->n; i++)
         if (stores_selected(&rels->items[i]) && rels->items[i].row_security && ret->n++ < TROUBLES_NAMED)
-            buf_printf(&ret->names, "%s%s.%s", ret->n > 1 ? ", " : "", rels->items[i].schema, rels->items[i].name);
+            buf_printf(&ret->names, "%s%s.%s", ret->n > 1 ? ", " : "", rels->items[i].schema,
+                       rels->items[i].name);
     buf_puts(&ret->sql, "ALTER ROLE ");
     put_identifier(&ret->sql, rels->role);
     buf_puts(&ret->sql, " BYPASSRLS");
@@ -321,13 +329,14 @@ static enum code check_sight(const struct pg_options *options, const struct pg_r
     CLEANUP_TROUBLE schemas = {0}, hidden = {0};
     rels_schema_unusable(options, rels, &schemas);
     if (schemas.n)
-        return err_set(err, FATAL, ERR_SOURCE_REFUSED, "no right to use schema %s; as its owner: %s", buf_cstr(&schemas.names),
-                       buf_cstr(&schemas.sql));
+        return err_set(err, FATAL, ERR_SOURCE_REFUSED, "no right to use schema %s; as its owner: %s",
+                       buf_cstr(&schemas.names), buf_cstr(&schemas.sql));
     rels_row_security(options, rels, &hidden);
     if (hidden.n)
-        return err_set(err, FATAL, ERR_SOURCE_REFUSED,
-                       "row-level security hides rows of %s from us; as an administrator: %s; or exclude the table", trouble_names(&hidden),
-                       buf_cstr(&hidden.sql));
+        return err_set(
+            err, FATAL, ERR_SOURCE_REFUSED,
+            "row-level security hides rows of %s from us; as an administrator: %s; or exclude the table",
+            trouble_names(&hidden), buf_cstr(&hidden.sql));
     return OK;
 }
 

@@ -61,10 +61,13 @@ void rels_without_key(const struct pg_options *options, const struct pg_rels *re
                       struct table_trouble *ret);
 void rels_partial(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret);
 void rels_unreadable(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret);
-void rels_schema_unusable(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret);
-void rels_row_security(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret);
+void rels_schema_unusable(const struct pg_options *options, const struct pg_rels *rels,
+                          struct table_trouble *ret);
+void rels_row_security(const struct pg_options *options, const struct pg_rels *rels,
+                       struct table_trouble *ret);
 /* FATAL/CONFIG if `columns` leaves out a column of a key. */
-MUST_CHECK enum code rels_check_columns(const struct pg_options *options, const struct pg_rels *rels, struct err *err);
+MUST_CHECK enum code rels_check_columns(const struct pg_options *options, const struct pg_rels *rels,
+                                        struct err *err);
 void rels_unlogged(const struct pg_options *options, const struct pg_rels *rels, struct table_trouble *ret);
 void rels_identity_mixed(const struct pg_options *options, const struct pg_rels *rels,
                          struct table_trouble *ret);

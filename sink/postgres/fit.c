@@ -148,8 +148,8 @@ static enum code plan_missing(struct plan *p, const struct column *column, bool 
                          p->table->schema, p->table->name, column->name);
 }
 
-/* A text column holds the exact text of every kind. It is also how a type that changed in the source is passed: older rows of the journal have the old one,
- * newer rows the new one. */
+/* A text column holds the exact text of every kind. It is also how a type that changed in the source is
+ * passed: older rows of the journal have the old one, newer rows the new one. */
 static bool text_holds(const struct type_name *have) {
     return !have->array && have->n_mods == 0 &&
            (strcmp(have->base, "text") == 0 || strcmp(have->base, "character varying") == 0);
@@ -170,9 +170,10 @@ static enum code plan_type(struct plan *p, const struct column *column, const st
         return err_set(err, REJECT, ERR_TARGET_TABLE,
                        "%s.%s, column %s: type name '%.200s' is not one that PostgreSQL prints",
                        p->table->schema, p->table->name, column->name, column->type);
-    struct buf *to = action(p, evolves(p) && widens && !have->domain,
-                            "the type of a column does not hold the source's values (if older changes are still to come, make it "
-                            "text first, which holds both)");
+    struct buf *to = action(
+        p, evolves(p) && widens && !have->domain,
+        "the type of a column does not hold the source's values (if older changes are still to come, make it "
+        "text first, which holds both)");
     buf_puts(to, "ALTER COLUMN ");
     sql_ident(to, column->name);
     buf_printf(to, " TYPE %s", column->type);

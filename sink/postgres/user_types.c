@@ -100,8 +100,8 @@ static enum code create_type(struct session *s, const struct user_type *type, st
 }
 
 /* The first label after the i-th that the replica has, or NULL. */
-static enum code next_label(struct session *s, const struct user_type *type, const char *oid, int i, const char **ret,
-                            struct err *err) {
+static enum code next_label(struct session *s, const struct user_type *type, const char *oid, int i,
+                            const char **ret, struct err *err) {
     *ret = NULL;
     for (i++; type->labels[i] && !*ret; i++) {
         CLEANUP_RESULT *result = NULL;
@@ -115,10 +115,10 @@ static enum code next_label(struct session *s, const struct user_type *type, con
     return OK;
 }
 
-/* The label goes behind its predecessor of the source, or the first one before its successor, so that the order of the labels is the
- * same. */
-static enum code add_label(struct session *s, const struct user_type *type, const char *oid, int i, int policy,
-                           struct err *err) {
+/* The label goes behind its predecessor of the source, or the first one before its successor, so that the
+ * order of the labels is the same. */
+static enum code add_label(struct session *s, const struct user_type *type, const char *oid, int i,
+                           int policy, struct err *err) {
     CLEANUP_BUF sql = {0};
     const char *other = i > 0 ? type->labels[i - 1] : NULL;
     enum code code = i > 0 ? OK : next_label(s, type, oid, i, &other, err);

@@ -73,7 +73,8 @@ static bool type_is(const char *type, const char *name) {
     return len == tail || type[len - tail - 1] == '.';
 }
 
-/* boolean reads all forms, bit only digits; any other type gets the form of the cast from the source's own type. */
+/* boolean reads all forms, bit only digits; any other type gets the form of the cast from the source's own
+ * type. */
 static pg_print_f *bool_printer(const struct column *column, const char *type) {
     bool digits =
         starts_with(type, "bit") || (starts_with(column->type, "bit") && strcmp(type, "boolean") != 0);

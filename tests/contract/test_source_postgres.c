@@ -357,8 +357,8 @@ static void the_rows_of_a_key_change_hold_until_its_second_half_is_out(void **st
     expect(f, "COMMIT");
 }
 
-/* Whatever byte of the log a stored position names, on a record's edge or not: what committed before it is left out, what
- * committed after it comes, from the first on. */
+/* Whatever byte of the log a stored position names, on a record's edge or not: what committed before it is
+ * left out, what committed after it comes, from the first on. */
 static void a_position_between_two_records_neither_skips_nor_repeats(void **state) {
     enum { ROWS = 6, STEPS = 60 };
     struct fixture *f = *state;
@@ -505,7 +505,8 @@ static void a_null_in_a_column_that_forbids_it_today_makes_a_new_version(void **
     pass_snapshot(f);
     close_source(f);
     sql(f->db, "INSERT INTO a VALUES (1, 1), (2, NULL)");
-    sql(f->db, "ALTER TABLE a SET (fillfactor = 90); INSERT INTO a VALUES (3, 3), (4, NULL)"); /* describes it again */
+    sql(f->db, "ALTER TABLE a SET (fillfactor = 90); INSERT INTO a VALUES (3, 3), (4, NULL)"); /* describes it
+                                                                                                  again */
     sql(f->db, "DELETE FROM a WHERE v IS NULL; ALTER TABLE a ALTER v SET NOT NULL");
     open_source(f);
     next(f);

@@ -1,5 +1,5 @@
-/* Preloaded into a server: while the file named by FULL_DISK_SWITCH exists, writes to files whose path contains FULL_DISK_PATH fail as
- * on a full disk. */
+/* Preloaded into a server: while the file named by FULL_DISK_SWITCH exists, writes to files whose path
+ * contains FULL_DISK_PATH fail as on a full disk. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

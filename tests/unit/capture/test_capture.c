@@ -74,7 +74,8 @@ static int n_commits, commits_refused;
 static enum code commit(struct journal_writer *w, struct commit_record *r, int64_t wait, struct err *err)
 {
     (void)w, (void)wait, (void)err;
-    if (n_commits++ < commits_refused) return AGAIN;
+    if (n_commits++ < commits_refused)
+        return AGAIN;
     records[n_records++ % 16] = *r;
     return OK;
 }
@@ -185,11 +186,15 @@ static void a_transaction_ends_in_time_however_slow_the_changes_come(void **stat
     assert_true(n_records >= 3);
 }
 
-static void the_end_waits_for_a_journal_that_does_not_without_spinning(void **state)
-{
+static void the_end_waits_for_a_journal_that_does_not_without_spinning(void **state) {
     static const struct source_item items[] = {CHANGE(10, 1), COMMIT(10, 1)};
     struct capture_config config = {1 << 20, 200, 3};
-    struct capture_env env = {.clock = &clock_system, .source = &source, .source_name = "shop", .journal = &journal, .schemas = schemas, .config = &config};
+    struct capture_env env = {.clock = &clock_system,
+                              .source = &source,
+                              .source_name = "shop",
+                              .journal = &journal,
+                              .schemas = schemas,
+                              .config = &config};
     struct capture *c;
     struct err err = {0};
     (void)state;
@@ -210,9 +215,9 @@ static void the_end_waits_for_a_journal_that_does_not_without_spinning(void **st
     capture_close(c);
 }
 
-static void what_the_source_wants_told_at_once_is_told_in_the_middle_of_a_transaction(void **state)
-{
-    static const struct source_item items[] = {CHANGE(10, 1), {.type = ITEM_IDLE, .urgent = true}, CHANGE(10, 2), COMMIT(10, 2)};
+static void what_the_source_wants_told_at_once_is_told_in_the_middle_of_a_transaction(void **state) {
+    static const struct source_item items[] = {
+        CHANGE(10, 1), {.type = ITEM_IDLE, .urgent = true}, CHANGE(10, 2), COMMIT(10, 2)};
     (void)state;
     run(items, N(items), 1 << 20, 1000);
     assert_int_equal(n_records, 2);
