@@ -155,7 +155,22 @@ static bool rounds(json_int_t type, json_int_t old, json_int_t now) {
     return (type == TIME || type == TIMESTAMP || type == TIMESTAMPTZ || type == TIMETZ) && now < old;
 }
 
-static enum silent_change judge_column(const json_t *old, const json_t *now, const char **ret_what) {
+static bool same_type(const json_t *a, const json_t *b) {
+    return number(a, COLUMN_TYPE) == number(b, COLUMN_TYPE) &&
+           number(a, COLUMN_TYPMOD) == number(b, COLUMN_TYPMOD);
+}
+
+/* Whether the column was written again although it looks the same. Any rewrite puts the constant default of
+ * an older ADD COLUMN into the rows, and notes that in the column. */
+static bool stamped(const json_t *old, const json_t *now) {
+    bool filled = json_is_true(json_array_get(old, COLUMN_MISSING)) &&
+                  !json_is_true(json_array_get(now, COLUMN_MISSING));
+    return differs(old, now, COLUMN_XMIN) && !differs(old, now, COLUMN_LOOKS) && !filled;
+}
+
+/* @param retyped some column of the table has another type: the server may stamp those behind it, too */
+static enum silent_change judge_column(const json_t *old, const json_t *now, bool retyped,
+                                       const char **ret_what) {
     if (!old) {
         if (json_is_true(json_array_get(now, COLUMN_MISSING)) ||
             !json_is_true(json_array_get(now, COLUMN_FILLED)))
@@ -172,14 +187,21 @@ static enum silent_change judge_column(const json_t *old, const json_t *now, con
         *ret_what = "a column got a type with fewer digits and the values of the rows were rounded";
         return SILENT_CERTAIN;
     }
-    bool same_type = number(now, COLUMN_TYPMOD) == number(old, COLUMN_TYPMOD);
-    bool filled = json_is_true(json_array_get(old, COLUMN_MISSING)) &&
-                  !json_is_true(json_array_get(now, COLUMN_MISSING));
-    if (!same_type || !differs(old, now, COLUMN_XMIN) || differs(old, now, COLUMN_LOOKS) || filled)
-        return SILENT_NONE; /* filled: any rewrite puts the constant default of an older ADD COLUMN into the
-                               rows */
+    if (retyped || !stamped(old, now))
+        return SILENT_NONE;
     *ret_what = "the rows were rewritten by ALTER COLUMN TYPE ... USING";
     return SILENT_CERTAIN;
+}
+
+static bool any_retyped(const struct look *old, const struct look *now) {
+    size_t i;
+    json_t *column;
+    json_array_foreach(now->columns, i, column) {
+        const json_t *before = same_column(old->columns, column);
+        if (before && !same_type(before, column))
+            return true;
+    }
+    return false;
 }
 
 static enum silent_change judge(const struct look *old, const struct look *now, const char **ret_what) {
@@ -190,11 +212,12 @@ static enum silent_change judge(const struct look *old, const struct look *now, 
     enum silent_change worst = SILENT_NONE;
     if (strcmp(old->file, now->file) == 0)
         return worst;
+    bool retyped = any_retyped(old, now);
     size_t i;
     json_t *column;
     json_array_foreach(now->columns, i, column) {
         const char *what = NULL;
-        enum silent_change change = judge_column(same_column(old->columns, column), column, &what);
+        enum silent_change change = judge_column(same_column(old->columns, column), column, retyped, &what);
         if (change > worst) {
             worst = change;
             *ret_what = what;

@@ -257,13 +257,15 @@ def test_failover_with_the_slot_goes_on_and_a_phantom_is_refused(world):
     third.wait_replayed(second.lsn())
     third.follow_no_more()
     mark = m.log_size()
-    world.source.sql("insert into t select i, repeat('phantom', 100) from generate_series(100000, 130000) i")
+    world.source.sql("insert into t select i, repeat('phantom', 100) from generate_series(100000, 106000) i")
     m.wait_log("boundary=false", 20, since=mark)
     m.kill9()
     second.kill9()
     third.promote()
     move_source(world, m, third)
-    world.source.sql("insert into t select i, repeat('other', 100) from generate_series(200000, 250000) i")
+    world.source.sql("insert into t values (200000, 'other'); select pg_switch_wal()")
+    world.source.sql("insert into t values (200001, 'other'); select pg_switch_wal()")
+    world.source.sql("insert into t values (200002, 'other')")
     needs_resnapshot(world, m, "timeline")
 
 
