@@ -439,6 +439,33 @@ def test_a_sink_is_given_another_journal(world):
     m.term()
 
 
+@failure("F98c", "Brokers that take connections and never answer, or nobody listens",
+         happens="A firewall, a hung broker, a wrong port.",
+         does="Says what it waits for, and tries again for ever; the source keeps its log meanwhile. Commands that look once give up in time. Stopping takes no longer than ever.",
+         todo="Nothing, once the brokers are back.", ends="equal journal-unreachable")
+def test_brokers_that_never_answer(world):
+    proxy = world.use_proxied_kafka()
+    m = pipeline(world)
+    for line in ("frozen", "refused"):
+        proxy.refuse() if line == "refused" else proxy.freeze()
+        world.source.sql("update t set v = v || %s where id %% 2 = 0", (line[0],))
+        begun = now()
+        rc, out, _ = m.run_cli("doctor")
+        assert rc == 1 and "journal-unreachable" in out or "no answer" in out, out
+        rc, out, _ = m.run_cli("status")
+        assert "journal-unreachable" in out, out
+        assert now() - begun < 60, "the commands took too long"
+        m.term()
+        mark = m.log_size()
+        m.start()
+        m.wait_log("name=journal-unreachable", 60, since=mark)
+        m.term()
+        m.start()
+        proxy.accept() if line == "refused" else proxy.thaw()
+        world.wait_equal()
+    m.term()
+
+
 # ---- records that nobody can read -----------------------------------------------------------------------------------------
 def forge(world, topic, change):
     """Puts a record of a stranger into the topic, with a position that is the next one's turn: change(key, value) -> value."""
@@ -488,6 +515,38 @@ def test_a_corrupt_record_stops_the_sink(world):
         resnapshot(capture)
         sink.start("sink")
         world.wait_equal()
+    sink.term()
+    capture.term()
+
+
+def test_corrupt_records_park_their_tables_in_key_mode(world):
+    """Every kind at once, each in a table of its own; the good table goes on, and one snapshot mends them all."""
+    tables = {f"t{i}": kind for i, kind in enumerate(CORRUPT.values())}
+    world.source.sql("; ".join(f"create table {t} (id int primary key, v text); alter table {t} replica identity full; insert into {t} values (1, 'x'), (2, 'y')"
+                               for t in (*tables, "u")))
+    config = world.config(registry=False, sinks=[world.sink(consistency="key", workers=1)], journal={"partitions": 1})
+    capture = world.millrace(config | {"sinks": []}, command="capture", name="capture")
+    topics = [f"{world.prefix}.public.{t}" for t in tables]
+    sink = world.millrace(config | {"http": {}}, command="sink", name="sink")
+    world.wait_equal()
+    sink.term()  # so that the first change that the next process sees of a table is the one that cannot be read
+    for topic, (change, _) in zip(topics, tables.values()):
+        forge(world, topic, change)
+    world.source.sql("; ".join(f"update {t} set v = 'behind'" for t in (*tables, "u")))
+    sink.start("sink")
+    wait_until(lambda: len(sink.sink_status("replica").get("parked", [])) == len(tables), 60, "every bad table to be parked", every_s=0.5)
+    wait_until(lambda: world.replica.value("select count(*) from u where v = 'behind'") == 2, 30, "the good table to go on")
+    for topic, (_, name) in zip(topics, tables.values()):
+        assert re.search(f"msg=\"table parked.*topic={topic} name={name} .*offset ", sink.log_text()), topic + sink.tail()
+    assert all(world.replica.value(f"select count(*) from {t} where v = 'behind'") == 0 for t in tables), "something was applied"
+    capture.term()
+    world.kafka.delete_topics(topics)
+    wait_until(lambda: not set(topics) & set(world.kafka.topics()), 20, "the topics to be gone")
+    resnapshot(capture)
+    sink.term()
+    sink.start("sink")
+    world.wait_equal()
+    wait_until(lambda: sink.sink_status("replica").get("parked") == [], 30, "nothing to be parked any more")
     sink.term()
     capture.term()
 
