@@ -134,10 +134,9 @@ def _assign(handle, topic, partitions, offset):
     rk.rd_kafka_poll_set_consumer(handle)
 
 
-def kafka_read(brokers, topic, isolation="read_committed", deadline_s=60):
-    """Yields every Record of a topic, up to the end of each partition as it is when the reading gets there (read_committed:
-    up to the last stable offset). Keys, values and header values are bytes, or None."""
-    rk = _library()
+def _read(brokers, topic, isolation, deadline_s, make):
+    """Yields make(message, pointer) of every message, up to the end of each partition as it is when the reading gets there."""
+    rk, pointer_type = _library(), c.POINTER(_Message)
     with _Client(brokers, _CONSUMER, isolation_level=isolation, enable_partition_eof="true", enable_auto_commit="false",
                  enable_auto_offset_store="false", auto_offset_reset="error", group_id="millrace-test-read",
                  check_crcs="true", fetch_wait_max_ms=50) as handle:
@@ -154,19 +153,44 @@ def kafka_read(brokers, topic, isolation="read_committed", deadline_s=60):
                 continue
             quiet_since, message = now(), c.c_void_p(pointer)
             try:
-                m = c.cast(message, c.POINTER(_Message)).contents
+                m = c.cast(message, pointer_type).contents
                 if m.err == _PARTITION_EOF:
                     open_partitions.discard(m.partition)
                     continue
                 _check(m.err, f"reading {topic}[{m.partition}]")
                 if m.partition not in open_partitions:
                     continue
-                record = Record(m.partition, m.offset, _bytes(m.key, m.key_len), _bytes(m.payload, m.len), _headers(message),
-                                rk.rd_kafka_message_timestamp(message, None))
+                made = make(m, message)
             finally:
                 rk.rd_kafka_message_destroy(message)
-            yield record
+            yield made
         rk.rd_kafka_consumer_close(handle)
+
+
+def _record(m, message):
+    return Record(m.partition, m.offset, _bytes(m.key, m.key_len), _bytes(m.payload, m.len), _headers(message),
+                  _library().rd_kafka_message_timestamp(message, None))
+
+
+def kafka_read(brokers, topic, isolation="read_committed", deadline_s=60):
+    """Yields every Record of a topic, up to the end of each partition as it is when the reading gets there (read_committed:
+    up to the last stable offset). Keys, values and header values are bytes, or None."""
+    yield from _read(brokers, topic, isolation, deadline_s, _record)
+
+
+def _position(m, message):
+    rk, headers, value, size = _library(), c.c_void_p(), c.c_void_p(), c.c_size_t()
+    header = None
+    if not rk.rd_kafka_message_headers(message, c.byref(headers)) and \
+            not rk.rd_kafka_header_get_last(headers, b"millrace", c.byref(value), c.byref(size)):
+        header = c.string_at(value.value, size.value)
+    return m.partition, m.offset, header, not m.payload
+
+
+def kafka_positions(brokers, topic, isolation="read_committed", deadline_s=60):
+    """The same, cheaply, for topics with millions of records: (partition, offset, header "millrace" or None, whether the value
+    is null)."""
+    yield from _read(brokers, topic, isolation, deadline_s, _position)
 
 
 class Tail:

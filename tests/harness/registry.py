@@ -1,4 +1,4 @@
-"""A private schema registry: Apicurio in memory, spoken to by its Confluent-compatible API."""
+"""A private schema registry: Apicurio, in memory or in a file, spoken to by its Confluent-compatible API."""
 import json
 import signal
 import urllib.error
@@ -10,13 +10,16 @@ from .rundir import CACHE
 
 
 class Registry:
-    def __init__(self, run, name="registry", start=True):
+    """`durable`: what it holds is in a file, and survives kill -9; otherwise in memory."""
+
+    def __init__(self, run, name="registry", start=True, durable=False):
         jars = sorted((CACHE / "registry").glob("*-runner.jar"))
         if not jars:
             raise RuntimeError("the schema registry is missing: run setup/fetch registry")
         self.jar, self.name, self.port = jars[0], name, free_port()
         self.dir, self.process = run.fresh(name), None
         self.log = self.dir / "log"
+        self.options = [f"-Dquarkus.datasource.jdbc.url=jdbc:h2:file:{self.dir}/registry;WRITE_DELAY=0"] if durable else []
         if start:
             self.start()
 
@@ -26,10 +29,10 @@ class Registry:
     def launch(self):
         self.process = Process(
             ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dquarkus.http.host=127.0.0.1",
-             f"-Dquarkus.http.port={self.port}", f"-Djava.io.tmpdir={self.dir}", "-jar", self.jar], self.log, cwd=self.dir)
+             f"-Dquarkus.http.port={self.port}", f"-Djava.io.tmpdir={self.dir}", *self.options, "-jar", self.jar], self.log, cwd=self.dir)
 
     def start(self, deadline_s=90):
-        """Starts it (what it held is gone: it lives in memory) and returns when it answers."""
+        """Starts it (what it held is gone unless it is durable) and returns when it answers."""
         self.launch()
         wait_until(self.ready, deadline_s, f"{self.name} answers", every_s=0.1)
         return self

@@ -138,8 +138,8 @@ class World:
         self._kafka = self.servers.proxied_kafka
         return self._kafka.proxies[1]
 
-    def private_registry(self):
-        self._registry = self._keep(Registry(self.run))
+    def private_registry(self, **options):
+        self._registry = self._keep(Registry(self.run, **options))
         return self._registry
 
     def proxy(self, server, protocol):
