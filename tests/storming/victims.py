@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from harness.clock import wait_until
 
-COMMITTED = re.compile(rb"msg=committed ")
-RESUMED = re.compile(r"skipping changes that are in the journal already.* ordinal=(\d+)")
+COMMITTED = re.compile(r"msg=committed (?:.*(position=\S+ ordinal=\d+) boundary=(\w+))?")
+OPENED = re.compile(r"msg=open .*(position=\S+ ordinal=\d+)")
 
 
 class Stage:
@@ -78,7 +78,7 @@ class Role(Victim):
         self.command = command
         self.instances = [storm.world.millrace(config, name=f"{name}-{i}", start=False) for i in "ab"]
         self.current = self.instances[0]
-        self._read, self._commits, self.resumed_inside = [0, 0], 0, 0
+        self._read, self._commits, self._cuts, self.resumed_inside = [0, 0], 0, set(), 0
         self._count = threading.Lock()
         for stage in stages:
             stage.roles.append(self)
@@ -97,9 +97,15 @@ class Role(Victim):
                     text = f.read()
                 text = text[:text.rfind(b"\n") + 1]
                 self._read[i] += len(text)
-                self._commits += len(COMMITTED.findall(text))
-                self.resumed_inside += sum(int(o) > 0 for o in RESUMED.findall(text.decode(errors="replace")))
+                self._take(text.decode(errors="replace"))
             return self._commits
+
+    def _take(self, text):
+        for at, boundary in COMMITTED.findall(text):
+            self._commits += 1
+            if boundary == "false":
+                self._cuts.add(at)
+        self.resumed_inside += sum(at in self._cuts for at in OPENED.findall(text))
 
     def kill(self, away):
         self.current.kill9()
