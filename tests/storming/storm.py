@@ -286,7 +286,8 @@ class Storm:
         return "\n".join(lines)
 
     def fail(self, problems):
-        raise Failed("\n".join([f"the storm found {len(problems)} problem(s):", *problems[:20], "--- the end of the story",
+        numbered = [f"{i}. {problem}" for i, problem in enumerate(problems[:30], 1)]
+        raise Failed("\n".join([f"the storm found {len(problems)} problem(s):", *numbered, "--- the end of the story",
                                 self.story.tail(), f"--- all of it: {self.story.path}", f"--- repeat it: {self.options.command()}"]))
 
     def run(self):

@@ -84,6 +84,7 @@ class Role(Victim):
             stage.roles.append(self)
 
     def start(self):
+        self._mark = self.current.log_size()
         self.current.start(self.command)
 
     def commits(self):
@@ -113,6 +114,7 @@ class Role(Victim):
         self.start()
 
     def term(self, away):
+        self.current.wait_log("msg=start ", 30, since=self._mark)  # before that, a signal just ends it
         self.current.term(within_s=10)
         self.wait(away)
         self.start()
@@ -125,7 +127,7 @@ class Role(Victim):
         """A second one is started while the first is stopped; then the first goes on and must find out."""
         old, new = self.current, self.instances[self.current is self.instances[0]]
         old.pause()
-        mark = new.log_size()
+        mark = self._mark = new.log_size()
         self.current = new.start(self.command)
         try:
             if away > 1:  # until it works; otherwise both may begin at the same time

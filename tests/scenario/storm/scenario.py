@@ -2,6 +2,7 @@
 import os
 import random
 
+from harness.clock import SLOW
 from storming.storm import Options, Storm
 
 
@@ -11,4 +12,4 @@ def test_a_hundred_deaths(world):
     print(f"     seed {seed}\n     " + Storm(world, Options(seed=seed, kills=100, mean_seconds=1.0)).run().replace("\n", "\n     "), flush=True)
 
 
-test_a_hundred_deaths.timeout_s = 900
+test_a_hundred_deaths.timeout_s = 600 * SLOW
