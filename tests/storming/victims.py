@@ -3,9 +3,10 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from harness.clock import wait_until
+from harness.clock import Late, wait_until
 
 COMMITTED = re.compile(r"msg=committed (?:.*(position=\S+ ordinal=\d+) boundary=(\w+))?")
+RIVALS_S = 10
 OPENED = re.compile(r"msg=open .*(position=\S+ ordinal=\d+)")
 
 
@@ -142,7 +143,14 @@ class Capture(Role):
     took_over = r"msg=open "
 
     def lay_to_rest(self, old):
-        code = old.wait(60)
+        """As soon as the new one has committed, the old one ends by itself. Until then each fences the other at its start, which may go on
+        for long where the first commit takes longer than the other's patience; then the old one is told to end."""
+        try:
+            code = old.wait(RIVALS_S)
+        except Late:
+            self.tell(f"the stopped one went on and is a rival after {RIVALS_S} s: told to end")
+            old.term(within_s=15)
+            return
         assert "journal-fenced" in old.tail(20), f"the stopped capture ended with {code}, not journal-fenced:\n{old.tail()}"
         self.tell(f"the stopped one went on and was fenced out, exit code {code}")
 
