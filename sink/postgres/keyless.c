@@ -113,7 +113,7 @@ static enum code insert_net(struct pg_target *t, const struct replica *r, struct
 static enum code apply_bag(struct pg_target *t, struct replica *r, const struct batch *batch,
                            struct err *err) {
     struct rows rows = {.batch = batch};
-    enum code code = stage_fill(t, r, next_row, &rows, err);
+    enum code code = stage_fill(t, r, STAGE_SEQ, next_row, &rows, err);
     if (code == OK)
         code = delete_net(t, r, err);
     if (code == OK)

@@ -12,6 +12,7 @@ struct replica_column {
     const char *type; /* the replica's, domains resolved */
     Oid oid;          /* of that type */
     pg_print_f *print;
+    pg_binary_f *form; /* NULL: only text will do */
     const char *equal; /* key columns: "OPERATOR(pg_catalog.=)" */
     bool skip;         /* not written: the replica generates it, or lacks it (schema_change: ignore) */
     bool key;
@@ -30,6 +31,8 @@ struct replica {
     const char *label;              /* schema.table, for people */
     struct replica_column *columns; /* table->n_columns */
     int n_written, n_set;           /* columns not skipped, columns UPDATE writes */
+    bool binary;                    /* all written columns have a binary form: COPY uses it */
+    int rewrites, rewrites_left; /* after an insert that met its key: how many batches are rewritten at once */
     bool truncates;                 /* TRUNCATE is allowed and no foreign key of another table forbids it */
     bool cascades; /* foreign keys act and point here: rows must not be deleted to be written again */
     bool extras;   /* the replica has columns that we do not write */
@@ -159,9 +162,11 @@ struct stage_row {
 };
 /* Gives the next row, false at the end. */
 typedef bool stage_next_f(void *arg, struct stage_row *ret);
+/* Columns that are NULL unless asked for. */
+enum { STAGE_MASK = 1, STAGE_SEQ = 2 };
 /* Empties the stage (made when first needed) and fills it. */
-MUST_CHECK enum code stage_fill(struct pg_target *t, struct replica *r, stage_next_f *next, void *arg,
-                                struct err *err);
+MUST_CHECK enum code stage_fill(struct pg_target *t, struct replica *r, unsigned extras, stage_next_f *next,
+                                void *arg, struct err *err);
 /* The same straight into the replica's table: all rows are inserts and full. */
 MUST_CHECK enum code stage_direct(struct pg_target *t, struct replica *r, stage_next_f *next, void *arg,
                                   struct err *err);

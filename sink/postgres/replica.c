@@ -85,6 +85,8 @@ static void bind_column(struct replica *r, const struct shape *shape, int i) {
     to->type = arena_strdup(&r->arena, have->type);
     to->oid = have->oid;
     to->print = pg_printer(column, to->type);
+    to->form = pg_binary(column, to->oid);
+    r->binary = r->binary && to->form;
     to->can_set = !to->key;
     if (to->key)
         to->equal = arena_strdup(&r->arena, shape->equal[column->key - 1]);
@@ -114,8 +116,10 @@ static struct replica *bind(struct pg_target *t, const struct table *table, cons
     r->name = arena_strndup(&r->arena, name.data, name.len);
     r->label = arena_printf(&r->arena, "%s.%s", table->schema, table->name);
     r->columns = arena_zalloc(&r->arena, ((size_t)table->n_columns + 1) * sizeof *r->columns);
+    r->binary = true;
     for (int i = 0; i < table->n_columns; i++)
         bind_column(r, shape, i);
+    r->binary = r->binary && r->n_written > 0;
     bind_all_columns(r, shape);
     r->n_unique = shape->n_unique;
     r->truncates = shape->can_truncate && !shape->referenced;

@@ -133,7 +133,7 @@ enum code apply_rewrite(struct pg_target *t, struct replica *r, const struct bat
                        "while foreign keys point to them and act (triggers: fire)",
                        r->label);
     struct rows rows = {.batch = batch};
-    enum code code = stage_fill(t, r, next_row, &rows, err);
+    enum code code = stage_fill(t, r, STAGE_SEQ | (batch->partial ? STAGE_MASK : 0), next_row, &rows, err);
     if (code == OK)
         code = run(t, r, put_keep, err);
     if (code == OK)

@@ -2,26 +2,96 @@
  *
  *   SAVEPOINT -> stage d,u -> DELETE -> UPDATE -> COPY i -> RELEASE
  *        ^-- a value that must be unique is there already: back to here, then rewrite.c */
+#include <assert.h>
+
 #include "sink/postgres/postgres.h"
+
+/* ---- order ---- */
+
+/* Updates and deletes go in the order of their keys, more or less: the replica then visits neighbours one
+ * after the other. */
+struct place {
+    uint64_t prefix; /* of the key's first column */
+    const struct batch_row *row;
+};
+
+static uint64_t prefix_of(const struct value *value) {
+    unsigned char bytes[8] = {0};
+    uint64_t prefix = 0;
+    switch (value->tag) {
+    case VALUE_INT:
+        return (uint64_t)value->i ^ (UINT64_C(1) << 63);
+    case VALUE_TEXT:
+    case VALUE_BYTES:
+        if (value->s.len)
+            memcpy(bytes, value->s.data, value->s.len < sizeof bytes ? value->s.len : sizeof bytes);
+        for (size_t i = 0; i < sizeof bytes; i++)
+            prefix = prefix << 8 | bytes[i];
+        return prefix;
+    default:
+        return 0;
+    }
+}
+
+static int compare_places(const void *a, const void *b, void *table_arg) {
+    const struct place *x = a, *y = b;
+    const struct table *table = table_arg;
+    if (x->prefix != y->prefix)
+        return x->prefix < y->prefix ? -1 : 1;
+    for (int k = 1; k < table->n_key; k++) {
+        uint64_t p = prefix_of(&x->row->values[table->key[k]]), q = prefix_of(&y->row->values[table->key[k]]);
+        if (p != q)
+            return p < q ? -1 : 1;
+    }
+    return 0;
+}
+
+/* Owned by the caller. */
+static struct place *order_others(const struct batch *batch, uint32_t *ret_n) {
+    uint32_t most = batch->n_op[ROW_UPDATE] + batch->n_op[ROW_DELETE], n = 0;
+    struct place *order = xcalloc(most, sizeof *order);
+    for (uint32_t i = 0; i < batch->n; i++) {
+        const struct batch_row *row = &batch->rows[i];
+        if (row->op == ROW_UPDATE || row->op == ROW_DELETE)
+            order[n++] = (struct place){prefix_of(&row->values[batch->table->key[0]]), row};
+    }
+    assert(n == most);
+    qsort_r(order, n, sizeof *order, compare_places, (void *)(uintptr_t)batch->table);
+    *ret_n = n;
+    return order;
+}
+
+/* ---- rows ---- */
 
 struct rows {
     const struct batch *batch;
     uint32_t at;
-    bool inserts; /* only inserts; otherwise only updates and deletes */
+    struct place *order; /* of those that are no inserts */
+    uint32_t n;
 };
 
-static bool next_row(void *arg, struct stage_row *ret) {
+static bool next_insert(void *arg, struct stage_row *ret) {
     struct rows *rows = arg;
     while (rows->at < rows->batch->n) {
         const struct batch_row *row = &rows->batch->rows[rows->at++];
-        if (row->op == ROW_NONE || (row->op == ROW_INSERT) != rows->inserts)
+        if (row->op != ROW_INSERT)
             continue;
-        ret->op = row->op == ROW_INSERT ? 'i' : row->op == ROW_UPDATE ? 'u' : row->was_there ? 'd' : 'x';
-        ret->values = row->values;
+        *ret = (struct stage_row){'i', row->values};
         return true;
     }
     return false;
 }
+
+static bool next_other(void *arg, struct stage_row *ret) {
+    struct rows *rows = arg;
+    if (rows->at == rows->n)
+        return false;
+    const struct batch_row *row = rows->order[rows->at++].row;
+    *ret = (struct stage_row){row->op == ROW_UPDATE ? 'u' : row->was_there ? 'd' : 'x', row->values};
+    return true;
+}
+
+/* ---- statements ---- */
 
 static enum code run(struct pg_target *t, struct buf *sql, uint64_t *rows, struct err *err) {
     CLEANUP_RESULT *result = NULL;
@@ -134,12 +204,21 @@ static enum code update_rows(struct pg_target *t, struct replica *r, const struc
     return run(t, &sql, NULL, err);
 }
 
+static enum code stage_others(struct pg_target *t, struct replica *r, const struct batch *batch,
+                              struct err *err) {
+    struct rows rows = {.batch = batch};
+    rows.order = order_others(batch, &rows.n);
+    enum code code = stage_fill(t, r, batch->partial ? STAGE_MASK : 0, next_other, &rows, err);
+    free(rows.order);
+    return code;
+}
+
 static enum code apply(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err) {
     enum code code = OK;
     uint32_t updates = batch->n_op[ROW_UPDATE], deletes = batch->n_op[ROW_DELETE];
-    struct rows staged = {.batch = batch}, inserts = {.batch = batch, .inserts = true};
+    struct rows inserts = {.batch = batch};
     if (updates + deletes > 0)
-        code = stage_fill(t, r, next_row, &staged, err);
+        code = stage_others(t, r, batch, err);
     if (code == OK && updates + deletes > 0 && t->options->on_missing == MISSING_STOP && !batch->filtered)
         code = look_for_missing(t, r, batch, "'d', 'u'", NULL, err);
     if (code == OK && deletes > 0)
@@ -147,25 +226,43 @@ static enum code apply(struct pg_target *t, struct replica *r, const struct batc
     if (code == OK && updates > 0)
         code = update_rows(t, r, batch, err);
     if (code == OK && batch->n_op[ROW_INSERT] > 0)
-        code = stage_direct(t, r, next_row, &inserts, err);
+        code = stage_direct(t, r, next_insert, &inserts, err);
     return code;
+}
+
+/* A replica where inserts meet their keys (a row filter makes them of updates, or rows come a second time) is
+ * spared the vain attempt for a while. */
+static bool rewrite_at_once(struct replica *r) {
+    return r->rewrites_left > 0 && !r->cascades && r->rewrites_left-- > 0;
+}
+
+static void expect_more(struct replica *r) {
+    enum { REWRITES_MAX = 64 };
+    r->rewrites = r->rewrites ? r->rewrites * 2 : 1;
+    if (r->rewrites > REWRITES_MAX)
+        r->rewrites = REWRITES_MAX;
+    r->rewrites_left = r->rewrites;
 }
 
 enum code apply_staged(struct pg_target *t, struct replica *r, const struct batch *batch, struct err *err) {
     t->session.about = r->label;
-    enum code code = session_script(&t->session, "SAVEPOINT millrace", err);
-    if (code != OK)
-        return code;
-    bool staged = r->staged;
-    code = apply(t, r, batch, err);
+    bool guarded = batch->n_op[ROW_INSERT] > 0 || r->n_unique > 0, staged = r->staged;
+    if (guarded && rewrite_at_once(r))
+        return apply_rewrite(t, r, batch, err);
+    enum code code = guarded ? session_script(&t->session, "SAVEPOINT millrace", err) : OK;
     if (code == OK)
+        code = apply(t, r, batch, err);
+    if (code == OK)
+        r->rewrites = 0;
+    if (code == OK && guarded)
         return session_script(&t->session, "RELEASE millrace", err);
-    if (!session_failed_unique(&t->session))
+    if (code == OK || !guarded || !session_failed_unique(&t->session))
         return code;
     code = session_script(&t->session, "ROLLBACK TO millrace", err);
     if (code == OK && r->staged != staged) { /* the stage is gone with it */
         r->staged = false;
         t->n_staged--;
     }
+    expect_more(r);
     return code == OK ? apply_rewrite(t, r, batch, err) : code;
 }

@@ -12,3 +12,10 @@ pg_print_f *pg_printer(const struct column *column, const char *type);
 /* The same as one field of COPY ... FROM STDIN (FORMAT text): escapes, \N for NULL. ABSENT is written as \N (the caller
  * knows by its mask). */
 const char *pg_copy_field(pg_print_f *print, const struct column *column, const struct value *value, struct buf *out);
+
+/* The binary form (input of the type's receive function), for the types where it is simple. `type`: OID of the replica
+ * column's type, domains resolved. NULL: this kind and this type have none; text will do. */
+typedef const char *pg_binary_f(const struct column *column, const struct value *value, struct buf *out);
+pg_binary_f *pg_binary(const struct column *column, uint32_t type);
+/* One field of COPY ... FROM STDIN (FORMAT binary): its length and its bytes. NULL and ABSENT as in pg_copy_field. */
+const char *pg_copy_binary(pg_binary_f *form, const struct column *column, const struct value *value, struct buf *out);

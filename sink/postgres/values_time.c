@@ -3,11 +3,6 @@
 
 #include "sink/postgres/values_print.h"
 
-#define DAY_US        INT64_C(86400000000)
-#define DATE_MIN      INT64_C(-2440588)   /* 4714-11-24 BC */
-#define DATE_MAX      INT64_C(2145042905) /* 5874897-12-31 */
-#define TIMESTAMP_MIN (DATE_MIN * DAY_US)
-
 enum { CHARS_MAX = 48 };
 
 struct civil {
@@ -179,5 +174,55 @@ const char *pg_print_zoned_timestamp(const struct column *column, const struct v
     p += rest.len - 1;
     memcpy(p, "+00", 3);
     put_chars(out, chars, put_era(p + 3, year));
+    return NULL;
+}
+
+/* ---- as a number ---- */
+
+/* The inverse of days_civil. */
+static int64_t civil_days(int64_t year, int month, int day) {
+    year -= month <= 2;
+    int64_t era = (year >= 0 ? year : year - 399) / 400, year_of_era = year - era * 400;
+    int64_t day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+}
+
+static int two_digits(const char *p) {
+    return (p[0] - '0') * 10 + (p[1] - '0');
+}
+
+/* Whether there is such a day, and its number. */
+static bool day_of(int64_t year, int month, int day, int64_t *ret) {
+    if (month < 1 || month > 12 || day < 1)
+        return false;
+    int64_t next = month == 12 ? civil_days(year + 1, 1, 1) : civil_days(year, month + 1, 1);
+    *ret = civil_days(year, month, 1) + day - 1;
+    return *ret < next && *ret >= DATE_MIN && *ret < TIMESTAMP_DAY_END;
+}
+
+const char *pg_zoned_timestamp_us(struct slice text, int64_t *ret) {
+    enum {
+        MONTH = 1,
+        DAY = 4,
+        HOUR = 7,
+        MINUTE = 10,
+        SECOND = 13,
+        FRACTION = 16,
+        DIGITS = 6
+    }; /* -mm-ddThh:mm:ss.ffffffZ */
+    int64_t year, days, fraction = 0;
+    size_t year_len = take_iso_year(text, &year);
+    struct slice rest = slice_make(text.data + year_len, text.len - year_len);
+    if (year_len == 0 || !rest_has_shape(rest))
+        return "not an ISO 8601 timestamp in UTC";
+    int hour = two_digits(rest.data + HOUR), minute = two_digits(rest.data + MINUTE),
+        second = two_digits(rest.data + SECOND);
+    bool there = day_of(year, two_digits(rest.data + MONTH), two_digits(rest.data + DAY), &days);
+    if (!there || hour > 23 || minute > 59 || second > 59)
+        return "a timestamp that PostgreSQL does not have";
+    for (size_t i = FRACTION; i < FRACTION + DIGITS; i++)
+        fraction = fraction * 10 + (i + 1 < rest.len ? rest.data[i] - '0' : 0);
+    int64_t seconds = (hour * 60 + minute) * INT64_C(60) + second;
+    *ret = (days - EPOCH_DAYS) * DAY_US + seconds * 1000000 + fraction;
     return NULL;
 }

@@ -407,8 +407,10 @@ static int n_values(const struct type_case *c) {
 
 /* Rows 0..n-1 are the values, row n is NULL. */
 static void fill_source(PGconn *conn, const struct type_case *c) {
-    run(conn, "DROP TABLE IF EXISTS source, copied, sent; CREATE TABLE source (n integer, v %s)", c->type);
-    run(conn, "CREATE TABLE copied (LIKE source); CREATE TABLE sent (LIKE source)");
+    run(conn, "DROP TABLE IF EXISTS source, copied, packed, sent; CREATE TABLE source (n integer, v %s)",
+        c->type);
+    run(conn, "CREATE TABLE copied (LIKE source); CREATE TABLE packed (LIKE source); CREATE TABLE sent (LIKE "
+              "source)");
     for (int n = 0; n < n_values(c); n++) {
         if (c->values[n][0] == '=') {
             run(conn, "INSERT INTO source VALUES (%d, %s)", n, c->values[n] + 1);
@@ -437,7 +439,7 @@ static const char type_sql[] =
     "  FROM r JOIN pg_type t ON t.oid = r.oid JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typtype "
     "<> 'd'";
 
-static struct column describe(PGconn *conn, struct arena *arena) {
+static struct column describe(PGconn *conn, struct arena *arena, uint32_t *ret_oid) {
     static const char *const no_labels[] = {NULL};
     PGresult *result = query(conn, type_sql, 0);
     assert_int_equal(PQntuples(result), 1);
@@ -448,6 +450,7 @@ static struct column describe(PGconn *conn, struct arena *arena) {
                            .schema = arena_strdup(arena, PQgetvalue(result, 0, 4)),
                            .name = arena_strdup(arena, PQgetvalue(result, 0, 5)),
                            .text = arena_strdup(arena, PQgetvalue(result, 0, 6))};
+    *ret_oid = type.oid;
     type.labels = type.typtype == 'e' ? no_labels : NULL;
     const struct pg_type_policy policy = {PG_NUMERIC_PRECISE};
     struct column column = {.name = "v", .nullable = true};
@@ -473,10 +476,30 @@ static void send_as_parameter(PGconn *conn, const char *type, const char *row, c
     PQclear(result);
 }
 
+/* What COPY will send; `form` NULL: the type has no binary form. */
+struct copies {
+    struct buf text, binary;
+    pg_binary_f *form;
+};
+
+static void add_to_copies(struct copies *copies, const struct column *column, int n,
+                          const struct value *value) {
+    struct column number = {.kind = KIND_INT32, .type = "integer"};
+    struct value row = {VALUE_INT, {.i = n}};
+    buf_printf(&copies->text, "%d\t", n);
+    assert_null(pg_copy_field(pg_printer(column, column->type), column, value, &copies->text));
+    buf_putc(&copies->text, '\n');
+    if (!copies->form)
+        return;
+    buf_put(&copies->binary, "\0\2", 2);
+    assert_null(pg_copy_binary(pg_binary(&number, 23), &number, &row, &copies->binary));
+    assert_null(pg_copy_binary(copies->form, column, value, &copies->binary));
+}
+
 /* One row read, printed, sent as a parameter and added to what COPY will send; a stop is dropped from the
  * source. */
 static void carry(PGconn *conn, const struct type_case *c, const struct column *column, int n,
-                  struct slice text, struct buf *copy) {
+                  struct slice text, struct copies *copies) {
     struct arena scratch = {0};
     CLEANUP_BUF printed = {0};
     struct value value = {VALUE_NULL, {0}};
@@ -496,22 +519,35 @@ static void carry(PGconn *conn, const struct type_case *c, const struct column *
         assert_null(print(column, &value, &printed));
     }
     send_as_parameter(conn, c->type, row, value.tag == VALUE_NULL ? NULL : buf_cstr(&printed));
-    buf_printf(copy, "%d\t", n);
-    assert_null(pg_copy_field(print, column, &value, copy));
-    buf_putc(copy, '\n');
+    add_to_copies(copies, column, n, &value);
     arena_free(&scratch);
 }
 
-static void send_copy(PGconn *conn, const struct buf *copy) {
-    PQclear(check(conn, PQexec(conn, "COPY copied FROM STDIN"), "COPY"));
+static void send_copy(PGconn *conn, const char *sql, const struct buf *copy) {
+    PQclear(check(conn, PQexec(conn, sql), "COPY"));
     assert_int_equal(PQputCopyData(conn, copy->data, (int)copy->len), 1);
     assert_int_equal(PQputCopyEnd(conn, NULL), 1);
     PGresult *result = PQgetResult(conn);
     if (PQresultStatus(result) != PGRES_COMMAND_OK)
-        fail_msg("COPY: %s", PQerrorMessage(conn));
+        fail_msg("%s: %s", sql, PQerrorMessage(conn));
     PQclear(result);
     while ((result = PQgetResult(conn)))
         PQclear(result);
+}
+
+static void send_copies(PGconn *conn, struct copies *copies) {
+    static const char header[19] = "PGCOPY\n\377\r\n";
+    CLEANUP_BUF all = {0};
+    send_copy(conn, "COPY copied FROM STDIN", &copies->text);
+    if (copies->form) {
+        buf_put(&all, header, sizeof header);
+        buf_put_slice(&all, buf_slice(&copies->binary));
+        buf_put(&all, "\377\377", 2);
+        send_copy(conn, "COPY packed FROM STDIN (FORMAT binary)", &all);
+    } else
+        run(conn, "INSERT INTO packed SELECT * FROM copied");
+    buf_free(&copies->text);
+    buf_free(&copies->binary);
 }
 
 static bool same_field(const PGresult *result, int row, int a, int b) {
@@ -523,15 +559,18 @@ static bool same_field(const PGresult *result, int row, int a, int b) {
 }
 
 static void compare_forms(PGconn *conn, const struct type_case *c, int binary) {
-    PGresult *result = query(conn,
-                             "SELECT n, source.v, copied.v, sent.v FROM source FULL JOIN copied USING (n)"
-                             " FULL JOIN sent USING (n) ORDER BY n",
-                             binary);
+    PGresult *result =
+        query(conn,
+              "SELECT n, source.v, copied.v, sent.v, packed.v FROM source FULL JOIN copied USING (n)"
+              " FULL JOIN sent USING (n) FULL JOIN packed USING (n) ORDER BY n",
+              binary);
     for (int row = 0; row < PQntuples(result); row++)
-        if (!same_field(result, row, 1, 2) || !same_field(result, row, 1, 3))
-            fail_msg("%s, row %d, %s form: '%s' became '%s' by COPY, '%s' as a parameter", c->type, row,
-                     binary ? "binary" : "text", PQgetvalue(result, row, 1), PQgetvalue(result, row, 2),
-                     PQgetvalue(result, row, 3));
+        if (!same_field(result, row, 1, 2) || !same_field(result, row, 1, 3) ||
+            !same_field(result, row, 1, 4))
+            fail_msg(
+                "%s, row %d, %s form: '%s' became '%s' by COPY, '%s' as a parameter, '%s' by binary COPY",
+                c->type, row, binary ? "binary" : "text", PQgetvalue(result, row, 1),
+                PQgetvalue(result, row, 2), PQgetvalue(result, row, 3), PQgetvalue(result, row, 4));
     PQclear(result);
 }
 
@@ -548,21 +587,43 @@ static void compare_by_equality(PGconn *conn, const struct type_case *c) {
     PQclear(result);
 }
 
+/* The types that must have a binary form, for a table has one only if all its columns have. */
+static struct {
+    const char *type;
+    bool seen;
+} packed_types[] = {
+    {"boolean", false},       {"smallint", false},  {"integer", false},
+    {"bigint", false},        {"real", false},      {"double precision", false},
+    {"numeric(12,2)", false}, {"text", false},      {"character varying(5)", false},
+    {"character(5)", false},  {"bytea", false},     {"uuid", false},
+    {"json", false},          {"jsonb", false},     {"date", false},
+    {"time", false},          {"timestamp", false}, {"timestamp with time zone", false},
+};
+
+static void note_form(const char *type, pg_binary_f *form) {
+    for (size_t i = 0; i < sizeof packed_types / sizeof *packed_types; i++)
+        if (strcmp(packed_types[i].type, type) == 0)
+            packed_types[i].seen = form != NULL;
+}
+
 static void round_trip(PGconn *conn, const struct type_case *c) {
     struct arena arena = {0};
-    CLEANUP_BUF copy = {0};
+    struct copies copies = {0};
+    uint32_t oid;
     fill_source(conn, c);
-    struct column column = describe(conn, &arena);
+    struct column column = describe(conn, &arena, &oid);
+    copies.form = pg_binary(&column, oid);
+    note_form(c->type, copies.form);
     if (column.kind != c->kind)
         fail_msg("%s (%s): %s, not %s", c->type, column.type, kind_name(column.kind), kind_name(c->kind));
     PGresult *result = query(conn, "SELECT v FROM source ORDER BY n", 0);
     assert_int_equal(PQntuples(result), n_values(c) + 1);
     for (int n = 0; n < PQntuples(result); n++) {
         struct slice text = slice_make(PQgetvalue(result, n, 0), (size_t)PQgetlength(result, n, 0));
-        carry(conn, c, &column, n, text, &copy);
+        carry(conn, c, &column, n, text, &copies);
     }
     PQclear(result);
-    send_copy(conn, &copy);
+    send_copies(conn, &copies);
     compare_forms(conn, c, 0);
     compare_forms(conn, c, 1);
     compare_by_equality(conn, c);
@@ -574,6 +635,9 @@ static void every_type_comes_back_unchanged_or_stops_by_name(void **state) {
     for (size_t i = 0; i < sizeof type_cases / sizeof *type_cases; i++)
         if (PQserverVersion(conn) >= type_cases[i].since)
             round_trip(conn, &type_cases[i]);
+    for (size_t i = 0; i < sizeof packed_types / sizeof *packed_types; i++)
+        if (!packed_types[i].seen)
+            fail_msg("%s has no binary form", packed_types[i].type);
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
         bool not_here = strcmp(stops[i].type, "\"char\"") == 0 && PQserverVersion(conn) >= 150000;
         if (!stops[i].seen && !not_here)
