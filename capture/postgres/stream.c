@@ -10,6 +10,7 @@
 #define REPLY_SPARE_US  INT64_C(10000)   /* to the same question at most this often */
 #define SHUTDOWN_US     INT64_C(1000000) /* how long a server that shuts down may wait for us */
 #define ASK_GAP_US      INT64_C(200000)
+#define SILENCE_US      INT64_C(60000000) /* where the server has no wal_sender_timeout */
 #define US_1970_TO_2000 INT64_C(946684800000000)
 
 static void put_name(struct buf *sql,
@@ -31,6 +32,8 @@ enum code stream_start(struct wal_stream *s, PGconn *conn, const struct source_e
         .conn = conn, .env = env, .confirmed = confirmed, .received = from, .status_us = STATUS_US_MAX};
     if (sender_timeout_ms > 0 && sender_timeout_ms * 1000 / 3 < s->status_us)
         s->status_us = sender_timeout_ms * 1000 / 3;
+    s->silence_us = sender_timeout_ms > 0 ? sender_timeout_ms * 1000 : SILENCE_US;
+    s->heard_us = clock_mono(env->clock);
     CLEANUP_BUF sql = {0};
     buf_printf(&sql,
                "START_REPLICATION SLOT \"%s\" LOGICAL " LSN_FMT " (proto_version '1', publication_names ",
@@ -81,7 +84,7 @@ static char *put_u64(char *p, uint64_t v) {
     return p + 8;
 }
 
-static enum code report(struct wal_stream *s, struct err *err) {
+static enum code report_or_ping(struct wal_stream *s, bool ping, struct err *err) {
     char message[1 + 4 * 8 + 1], *p = message;
     if (s->confirmed ==
         0) { /* zero would make us no standby at all: better silent until there is something to say */
@@ -94,7 +97,7 @@ static enum code report(struct wal_stream *s, struct err *err) {
     p = put_u64(p, s->confirmed);
     p = put_u64(p, s->confirmed);
     p = put_u64(p, (uint64_t)(clock_wall(s->env->clock) - US_1970_TO_2000));
-    *p++ = 0; /* no reply wanted */
+    *p++ = ping; /* a reply is wanted */
     int sent = PQputCopyData(s->conn, message, (int)sizeof message);
     if (sent < 0)
         return pgsource_error(s->conn, NULL, err, "telling the source our position");
@@ -104,6 +107,10 @@ static enum code report(struct wal_stream *s, struct err *err) {
         s->due_us = s->reported_us + s->status_us;
     }
     return flush(s, err);
+}
+
+static enum code report(struct wal_stream *s, struct err *err) {
+    return report_or_ping(s, false, err);
 }
 
 enum code stream_confirm(struct wal_stream *s, uint64_t lsn, bool urgent, struct err *err) {
@@ -156,6 +163,31 @@ static uint64_t get_u64(const char *p) {
     return be64toh(v);
 }
 
+/* Nothing was there to read: half-open connections look like this for ever. As wal_receiver_timeout: asks after half the time,
+ * gives up after the other half. Bytes of a message that is not whole yet are a sign of life, too. */
+static enum code mind_silence(struct wal_stream *s, struct err *err) {
+    int64_t now = clock_mono(s->env->clock);
+    struct pollfd fd = {.fd = PQsocket(s->conn), .events = POLLIN};
+    if (!s->heard && now - s->heard_us < s->silence_us / 2)
+        return AGAIN;
+    if (s->heard || poll(&fd, 1, 0) > 0) {
+        s->heard = false;
+        s->heard_us = now;
+        s->pinged_us = 0;
+        return AGAIN;
+    }
+    if (s->confirmed && !s->pinged_us) {
+        s->pinged_us = now;
+        enum code code = report_or_ping(s, true, err);
+        return code == OK ? AGAIN : code;
+    }
+    if (s->pinged_us && now - s->pinged_us >= s->silence_us / 2)
+        return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE,
+                       "the server has been silent for %lld s and does not answer; connecting anew",
+                       (long long)(now - s->heard_us) / 1000000);
+    return AGAIN;
+}
+
 /* One message of the copy stream, or AGAIN. */
 static enum code read_message(struct wal_stream *s, int *ret_len, struct err *err) {
     char doing[64];
@@ -169,8 +201,9 @@ static enum code read_message(struct wal_stream *s, int *ret_len, struct err *er
         len = PQgetCopyData(s->conn, &s->row, 1);
     }
     if (len == 0)
-        return AGAIN;
+        return mind_silence(s, err);
     if (len > 0) {
+        s->heard = true;
         *ret_len = len;
         return OK;
     }

@@ -16,6 +16,9 @@ struct wal_stream {
     uint64_t reported;           /* confirmed, as last reported */
     int64_t reported_us, due_us; /* when; when next at the latest */
     int64_t status_us;           /* longest silence of ours */
+    int64_t silence_us;          /* longest silence of the server's that is believed */
+    bool heard;                  /* something came since heard_us was set */
+    int64_t heard_us, pinged_us; /* last sign of life; when one was asked for, 0: not since */
     bool unflushed;              /* bytes of ours wait for the socket */
     int asks;                    /* replies demanded in close succession without progress */
     int64_t asks_since_us, asked_us;
@@ -28,7 +31,7 @@ MUST_CHECK enum code stream_start(struct wal_stream *stream, PGconn *conn, const
                                   const char *slot, const char *publication, uint64_t from,
                                   uint64_t confirmed, int64_t sender_timeout_ms, struct err *err);
 /* The next frame of pgoutput, borrowed until the next call, and its LSN. Never blocks. AGAIN: nothing there.
- */
+ * RETRY/SOURCE_UNREACHABLE: also when the server gave no sign of life for its own wal_sender_timeout. */
 MUST_CHECK enum code stream_read(struct wal_stream *stream, struct slice *ret, uint64_t *ret_lsn,
                                  struct err *err);
 /* Raises what is reported; `urgent`: the server waits, or nothing else will come soon. */
