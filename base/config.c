@@ -7,8 +7,11 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <yaml.h>
+
+#include "base/log.h"
 
 enum {
     FILE_BYTES_MAX = 1 << 20,
@@ -130,10 +133,13 @@ static int read_fd(int fd, size_t max, struct buf *out) {
     return 0;
 }
 
-static int read_path(const char *path, size_t max, struct buf *out) {
+static int read_path(const char *path, size_t max, bool secret, struct buf *out) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return errno;
+    struct stat about;
+    if (secret && fstat(fd, &about) == 0 && S_ISREG(about.st_mode) && (about.st_mode & S_IRWXO))
+        log_warn("config", "everybody on this machine can read this secret; mend: chmod o= FILE", F_STR("file", path));
     int failed = read_fd(fd, max, out);
     close(fd);
     return failed;
@@ -153,7 +159,7 @@ static bool is_name(struct slice s) {
 static enum code put_file(const struct reader *r, const struct config_node *at, const char *path,
                           struct buf *out) {
     CLEANUP_BUF content = {0};
-    int failed = read_path(path, SECRET_BYTES_MAX, &content);
+    int failed = read_path(path, SECRET_BYTES_MAX, true, &content);
     if (failed)
         return config_error(at, r->err, "cannot read '%.512s': %s", path, strerror(failed));
     if (content.len > SECRET_BYTES_MAX)
@@ -429,7 +435,7 @@ enum code config_read(const char *path, struct arena *arena, struct config_node 
     bool is_stdin = !strcmp(path, "-");
     *ret = NULL;
     int failed = is_stdin ? read_fd(STDIN_FILENO, FILE_BYTES_MAX, &content)
-                          : read_path(path, FILE_BYTES_MAX, &content);
+                          : read_path(path, FILE_BYTES_MAX, false, &content);
     const char *name = is_stdin ? "standard input" : path;
     if (failed)
         return err_set(err, FATAL, ERR_CONFIG, "cannot read %s: %s", name, strerror(failed));
