@@ -150,7 +150,7 @@ static const char today_sql[] =
     "n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %u";
 
 static json_t *json_of(const PGresult *res, int column) {
-    return PQgetisnull(res, 0, column) ? NULL : json_loads(PQgetvalue(res, 0, column), 0, NULL);
+    return PQgetisnull(res, 0, column) ? NULL : json_loads(pgsource_text(res, 0, column), 0, NULL);
 }
 
 static enum code today_read(struct catalog *c, uint32_t relid, struct today *ret, struct err *err) {
@@ -164,13 +164,13 @@ static enum code today_read(struct catalog *c, uint32_t relid, struct today *ret
     ret->found = PQntuples(res) == 1;
     if (!ret->found)
         return OK;
-    ret->identity = PQgetvalue(res, 0, 0)[0];
+    ret->identity = pgsource_text(res, 0, 0)[0];
     ret->key = json_of(res, 1);
     ret->index = json_of(res, 2);
     ret->columns = json_of(res, 3);
     ret->ancestors = json_of(res, 4);
-    snprintf(ret->schema, sizeof ret->schema, "%s", PQgetvalue(res, 0, 5));
-    snprintf(ret->name, sizeof ret->name, "%s", PQgetvalue(res, 0, 6));
+    snprintf(ret->schema, sizeof ret->schema, "%s", pgsource_text(res, 0, 5));
+    snprintf(ret->name, sizeof ret->name, "%s", pgsource_text(res, 0, 6));
     return OK;
 }
 
@@ -355,17 +355,35 @@ static enum code fill_table(struct catalog *c, const struct pgoutput_relation *s
     return OK;
 }
 
+/* Values of the column may be stored out of line. Of a table that was dropped since, only the kind is known. */
+static bool is_toastable(const struct today *t, const struct column *column) {
+    if (t->found)
+        return json_is_true(json_array_get(today_column(t, slice_of(column->name)), 2));
+    switch (column->kind) {
+    case KIND_TEXT:
+    case KIND_BYTES:
+    case KIND_JSON:
+    case KIND_XML:
+    case KIND_DECIMAL:
+    case KIND_BITS:
+    case KIND_LTREE:
+    case KIND_TSVECTOR:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Updates of such a table may leave large values out, both then and now; never those of its identity, which
  * the server logs when they are stored out of line. */
 static enum code fill_partial(struct catalog *c, const struct pgoutput_relation *shape, const struct today *t,
                               struct table *table, struct err *err) {
     bool toastable = false;
     for (int i = 0; i < table->n_columns; i++)
-        toastable |= !table->columns[i].key &&
-                     json_is_true(json_array_get(today_column(t, slice_of(table->columns[i].name)), 2));
+        toastable |= !table->columns[i].key && is_toastable(t, &table->columns[i]);
     bool then = toastable && shape->identity != 'f' && shape->identity != 'n';
     table->partial = then && c->options->partial_rows == PG_PARTIAL_HISTORY;
-    if (!then || table->partial || t->identity == 'f' || t->identity == 'n')
+    if (!then || table->partial || !t->found || t->identity == 'f' || t->identity == 'n')
         return OK;
     return err_set(
         err, FATAL, ERR_PARTIAL_ROWS,

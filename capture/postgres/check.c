@@ -49,8 +49,8 @@ static const char server_sql[] =
 
 static void check_rights(struct checking *c, const PGresult *res) {
     CLEANUP_BUF mend = {0};
-    const char *role = PQgetvalue(res, 0, 5);
-    if (PQgetvalue(res, 0, 4)[0] != 't') {
+    const char *role = pgsource_text(res, 0, 5);
+    if (pgsource_text(res, 0, 4)[0] != 't') {
         buf_puts(&mend, "ALTER ROLE ");
         put_identifier(&mend, role);
         buf_puts(&mend, " REPLICATION");
@@ -58,10 +58,10 @@ static void check_rights(struct checking *c, const PGresult *res) {
     } else {
         finding(c, "ok", "source-role", "the role may replicate", "");
     }
-    if (c->options->create && PQgetvalue(res, 0, 7)[0] != 't') {
+    if (c->options->create && pgsource_text(res, 0, 7)[0] != 't') {
         buf_clear(&mend);
         buf_puts(&mend, "GRANT CREATE ON DATABASE ");
-        put_identifier(&mend, PQgetvalue(res, 0, 8));
+        put_identifier(&mend, pgsource_text(res, 0, 8));
         buf_puts(&mend, " TO ");
         put_identifier(&mend, role);
         buf_puts(&mend, ", or let an administrator create the publication");
@@ -71,12 +71,12 @@ static void check_rights(struct checking *c, const PGresult *res) {
 }
 
 static void check_limits(struct checking *c, const PGresult *res, bool slot_found) {
-    if (strcmp(PQgetvalue(res, 0, 0), "logical") != 0)
+    if (strcmp(pgsource_text(res, 0, 0), "logical") != 0)
         finding(c, "error", "source-setting", "wal_level is not logical",
                 "ALTER SYSTEM SET wal_level = logical; then restart the server");
     else
         finding(c, "ok", "source-wal-level", "wal_level is logical", "");
-    int senders = atoi(PQgetvalue(res, 0, 1)), slots = atoi(PQgetvalue(res, 0, 2));
+    int senders = atoi(pgsource_text(res, 0, 1)), slots = atoi(pgsource_text(res, 0, 2));
     if (senders < 1)
         finding(c, "error", "source-setting", "no free WAL sender",
                 "ALTER SYSTEM SET max_wal_senders higher; then restart the server");
@@ -84,7 +84,7 @@ static void check_limits(struct checking *c, const PGresult *res, bool slot_foun
         finding(c, slot_found ? "warn" : "error", "source-setting",
                 "no free replication slot (a new snapshot needs one)",
                 "ALTER SYSTEM SET max_replication_slots higher; then restart the server");
-    if (strcmp(PQgetvalue(res, 0, 3), "-1") == 0)
+    if (strcmp(pgsource_text(res, 0, 3), "-1") == 0)
         finding(
             c, "warn", "source-keep-size",
             "max_slot_wal_keep_size is unlimited: while capture is away, its slot can fill the source's disk",
@@ -93,7 +93,7 @@ static void check_limits(struct checking *c, const PGresult *res, bool slot_foun
     else
         finding(c, "ok", "source-keep-size", "max_slot_wal_keep_size bounds what an absent capture may cost",
                 "");
-    if (strcmp(PQgetvalue(res, 0, 6), "UTF8") != 0)
+    if (strcmp(pgsource_text(res, 0, 6), "UTF8") != 0)
         finding(c, "warn", "source-encoding", "the database's encoding is not UTF8; the server will convert",
                 "");
 }

@@ -196,14 +196,18 @@ enum code pgsource_wait(PGconn *conn, const struct source_env *env, int64_t wait
         PQclear(last);
         last = res;
         ExecStatusType status = PQresultStatus(res);
-        if (status == PGRES_COPY_BOTH || status == PGRES_COPY_OUT)
+        if (status == PGRES_COPY_BOTH || status == PGRES_COPY_OUT || status == PGRES_COPY_IN)
             break;
+        if (clock_mono(env->clock) >= deadline)
+            return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE, "%s: the server's answer has no end", doing);
     }
     if (!last)
         return pgsource_error(conn, NULL, err, doing);
     ExecStatusType status = PQresultStatus(last);
     if (status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE)
         return pgsource_error(conn, last, err, doing);
+    if (status == PGRES_COPY_IN)
+        return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE, "%s: the server asks for rows, which nobody offered", doing);
     *ret = last;
     last = NULL;
     return OK;
@@ -341,6 +345,21 @@ static enum code check_server(PGconn *conn, const struct source_env *env, struct
                           err);
 }
 
+/* Who leaves the safe default has to read so in the log. */
+static void warn_if_open(PGconn *conn) {
+    PQconninfoOption *info = PQconninfo(conn);
+    bool verified = false;
+    for (const PQconninfoOption *p = info; p && p->keyword; p++)
+        verified |= strcmp(p->keyword, "sslmode") == 0 && p->val && strncmp(p->val, "verify-", 7) == 0;
+    PQconninfoFree(info);
+    verified &= PQsslInUse(conn) != 0;
+    if (!verified && !hosts_are_local(PQhost(conn)))
+        log_warn("capture",
+                 PQsslInUse(conn) ? "the source's certificate is not verified, as sslmode says"
+                                  : "the connection to the source is not encrypted, as sslmode says",
+                 F_STR("host", PQhost(conn)));
+}
+
 static void notice_ignore(void *arg, const PGresult *res) {
     (void)arg, (void)res;
 }
@@ -363,6 +382,7 @@ enum code pgsource_connect(const struct pg_options *options, const struct source
     enum code code = connect_poll(conn, env, wait_ms, err);
     if (code == OK) {
         PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
+        warn_if_open(conn);
         code = check_server(conn, env, err);
     }
     if (code) {

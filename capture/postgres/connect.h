@@ -5,6 +5,11 @@
 
 #include "capture/postgres/options.h"
 
+/* A field as text, "" where it is NULL, and also where a server answered with fewer rows or columns than were asked for. */
+static inline const char *pgsource_text(const PGresult *res, int row, int column) {
+    return row < PQntuples(res) && column < PQnfields(res) ? PQgetvalue(res, row, column) : "";
+}
+
 enum pg_session { PG_SESSION_SQL, PG_SESSION_REPLICATION };
 
 /* Opens a session with every format fixed (see values.h). Blocks at most wait_ms (and 10 s); a stop ends the

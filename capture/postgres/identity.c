@@ -27,10 +27,10 @@ enum code server_read(PGconn *conn, const struct source_env *env, bool replicati
     if (PQntuples(res) != 1 || PQnfields(res) < 4)
         return err_set(err, FATAL, ERR_SOURCE_PROTOCOL, "the source did not say who it is");
     *ret = (struct pg_server){.version = PQserverVersion(conn)};
-    copy_text(ret->system, sizeof ret->system, PQgetvalue(res, 0, 0));
-    ret->timeline = (uint32_t)strtoul(PQgetvalue(res, 0, 1), NULL, 10);
-    ret->wal = lsn_parse(PQgetvalue(res, 0, 2));
-    copy_text(ret->database, sizeof ret->database, PQgetvalue(res, 0, 3));
+    copy_text(ret->system, sizeof ret->system, pgsource_text(res, 0, 0));
+    ret->timeline = (uint32_t)strtoul(pgsource_text(res, 0, 1), NULL, 10);
+    ret->wal = lsn_parse(pgsource_text(res, 0, 2));
+    copy_text(ret->database, sizeof ret->database, pgsource_text(res, 0, 3));
     return OK;
 }
 
@@ -56,18 +56,18 @@ enum code slot_read(PGconn *conn, const struct source_env *env, const char *name
     copy_text(ret->name, sizeof ret->name, name);
     if (!ret->found)
         return OK;
-    copy_text(ret->plugin, sizeof ret->plugin, PQgetvalue(res, 0, 0));
-    copy_text(ret->database, sizeof ret->database, PQgetvalue(res, 0, 1));
-    copy_text(ret->wal_status, sizeof ret->wal_status, PQgetvalue(res, 0, 2));
-    copy_text(ret->invalid, sizeof ret->invalid, PQgetvalue(res, 0, 3));
-    ret->pid = atoi(PQgetvalue(res, 0, 4));
-    ret->restart = lsn_parse(PQgetvalue(res, 0, 5));
-    ret->confirmed = lsn_parse(PQgetvalue(res, 0, 6));
+    copy_text(ret->plugin, sizeof ret->plugin, pgsource_text(res, 0, 0));
+    copy_text(ret->database, sizeof ret->database, pgsource_text(res, 0, 1));
+    copy_text(ret->wal_status, sizeof ret->wal_status, pgsource_text(res, 0, 2));
+    copy_text(ret->invalid, sizeof ret->invalid, pgsource_text(res, 0, 3));
+    ret->pid = atoi(pgsource_text(res, 0, 4));
+    ret->restart = lsn_parse(pgsource_text(res, 0, 5));
+    ret->confirmed = lsn_parse(pgsource_text(res, 0, 6));
     ret->unconfirmed = PQgetisnull(res, 0, 6);
     if (!PQgetisnull(res, 0, 7))
-        ret->safe_wal_bytes = strtoll(PQgetvalue(res, 0, 7), NULL, 10);
-    ret->logical = strcmp(PQgetvalue(res, 0, 8), "logical") == 0;
-    ret->active = PQgetvalue(res, 0, 9)[0] == 't';
+        ret->safe_wal_bytes = strtoll(pgsource_text(res, 0, 7), NULL, 10);
+    ret->logical = strcmp(pgsource_text(res, 0, 8), "logical") == 0;
+    ret->active = pgsource_text(res, 0, 9)[0] == 't';
     return OK;
 }
 
@@ -237,7 +237,7 @@ enum code identity_check_timeline(PGconn *replication, const struct source_env *
         return code;
     if (PQntuples(res) != 1 || PQnfields(res) < 2)
         return err_set(err, FATAL, ERR_SOURCE_PROTOCOL, "the source did not tell its timeline's history");
-    return timeline_check(PQgetvalue(res, 0, 1), server->timeline, state->timeline, state->reach, err);
+    return timeline_check(pgsource_text(res, 0, 1), server->timeline, state->timeline, state->reach, err);
 }
 
 enum code identity_ask_timeline(const struct pg_options *options, const struct source_env *env,

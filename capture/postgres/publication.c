@@ -18,11 +18,11 @@ enum code publication_read(PGconn *conn, const struct source_env *env, const cha
     *ret = (struct pg_publication){.found = PQntuples(res) == 1};
     memcpy(ret->name, name, strnlen(name, PG_NAME_MAX - 1));
     if (ret->found) {
-        ret->all_tables = PQgetvalue(res, 0, 0)[0] == 't';
-        ret->via_root = PQgetvalue(res, 0, 1)[0] == 't';
-        ret->complete = PQgetvalue(res, 0, 2)[0] == 't';
-        ret->owned = PQgetvalue(res, 0, 3)[0] == 't';
-        ret->oid = (uint32_t)strtoul(PQgetvalue(res, 0, 4), NULL, 10);
+        ret->all_tables = pgsource_text(res, 0, 0)[0] == 't';
+        ret->via_root = pgsource_text(res, 0, 1)[0] == 't';
+        ret->complete = pgsource_text(res, 0, 2)[0] == 't';
+        ret->owned = pgsource_text(res, 0, 3)[0] == 't';
+        ret->oid = (uint32_t)strtoul(pgsource_text(res, 0, 4), NULL, 10);
     }
     return OK;
 }

@@ -76,10 +76,10 @@ static enum code ask(struct silent *s, PGconn *conn, const char *oids, PGresult 
 
 static void read_look(const PGresult *res, int row, struct look *ret) {
     *ret = (struct look){
-        .relid = (uint32_t)strtoul(PQgetvalue(res, row, 0), NULL, 10),
-        .file = xstrdup(PQgetvalue(res, row, 1)),
-        .logged = PQgetvalue(res, row, 2)[0] == 't',
-        .columns = json_loads(PQgetvalue(res, row, 3), 0, NULL),
+        .relid = (uint32_t)strtoul(pgsource_text(res, row, 0), NULL, 10),
+        .file = xstrdup(pgsource_text(res, row, 1)),
+        .logged = pgsource_text(res, row, 2)[0] == 't',
+        .columns = json_loads(pgsource_text(res, row, 3), 0, NULL),
     };
 }
 

@@ -107,8 +107,8 @@ static enum code begin(struct snapshot *s, struct err *err) {
         return code;
     if (PQntuples(res) != 1 || PQnfields(res) < 3 || PQgetisnull(res, 0, 2))
         return err_set(err, FATAL, ERR_SOURCE_PROTOCOL, "the source made a slot without a snapshot");
-    s->lsn = lsn_parse(PQgetvalue(res, 0, 1));
-    code = join_workers(s, PQgetvalue(res, 0, 2), err);
+    s->lsn = lsn_parse(pgsource_text(res, 0, 1));
+    code = join_workers(s, pgsource_text(res, 0, 2), err);
     if (code)
         return code;
     catalog_use(s->decoder->catalog, s->workers[0].conn);

@@ -115,10 +115,10 @@ static enum code plan_tasks(struct planning *p, const struct pg_rel *const *unit
     if (code)
         return code;
     for (int i = 0; i < PQntuples(res); i++) {
-        struct pg_rel *rel = rels_find(&p->rels, (uint32_t)strtoul(PQgetvalue(res, i, 0), NULL, 10));
+        struct pg_rel *rel = rels_find(&p->rels, (uint32_t)strtoul(pgsource_text(res, i, 0), NULL, 10));
         if (!rel)
             continue;
-        if (PQgetvalue(res, i, 2)[0] == 't')
+        if (pgsource_text(res, i, 2)[0] == 't')
             return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE,
                            "table %s.%s was rewritten or truncated while its snapshot began; beginning again",
                            rel->schema, rel->name);
@@ -126,7 +126,7 @@ static enum code plan_tasks(struct planning *p, const struct pg_rel *const *unit
         if (!rel->filter)
             rel->filter = units[unit]->filter; /* published as its root: the root's filter */
         p->plan->rows += rel->rows;
-        plan_rel(p, rel, unit, strtoll(PQgetvalue(res, i, 1), NULL, 10));
+        plan_rel(p, rel, unit, strtoll(pgsource_text(res, i, 1), NULL, 10));
     }
     return OK;
 }
@@ -150,7 +150,7 @@ static enum code published_columns(struct planning *p, const struct pg_rel *rel,
     enum code code = pgsource_query(p->conn, p->env, 10000, "reading the publication's columns",
                                     buf_cstr(&sql), &res, err);
     if (code == OK && PQntuples(res) == 1 && !PQgetisnull(res, 0, 0))
-        *ret = xstrdup(PQgetvalue(res, 0, 0));
+        *ret = xstrdup(pgsource_text(res, 0, 0));
     return code;
 }
 

@@ -30,12 +30,12 @@ static enum code check_settings(struct pg_source *s, struct err *err) {
     enum code code = pgsource_query(s->sql, &s->env, 10000, "reading the source's settings", sql, &res, err);
     if (code)
         return code;
-    s->sender_timeout_ms = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
-    if (strcmp(PQgetvalue(res, 0, 0), "logical") != 0)
+    s->sender_timeout_ms = strtoll(pgsource_text(res, 0, 1), NULL, 10);
+    if (strcmp(pgsource_text(res, 0, 0), "logical") != 0)
         return err_set(
             err, FATAL, ERR_SOURCE_SETTING,
             "the source has wal_level = %s; run ALTER SYSTEM SET wal_level = logical and restart the server",
-            PQgetvalue(res, 0, 0));
+            pgsource_text(res, 0, 0));
     return code;
 }
 
@@ -254,9 +254,9 @@ enum code source_settle_sql(struct pg_source *s, struct err *err) {
     enum code code = pgsource_wait(s->sql, &s->env, 10000, "asking for the source's log position", &res, err);
     if (code || PQntuples(res) != 1)
         return code;
-    s->wal_end = lsn_parse(PQgetvalue(res, 0, 0));
+    s->wal_end = lsn_parse(pgsource_text(res, 0, 0));
     s->standby = PQgetisnull(res, 0, 1);
-    uint32_t timeline = s->standby ? 0 : (uint32_t)strtoul(PQgetvalue(res, 0, 1), NULL, 16);
+    uint32_t timeline = s->standby ? 0 : (uint32_t)strtoul(pgsource_text(res, 0, 1), NULL, 16);
     if (timeline > s->server.timeline) {
         log_info("capture", "the source was promoted", F_INT("timeline", timeline),
                  F_INT("before", s->server.timeline));

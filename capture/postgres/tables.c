@@ -91,8 +91,8 @@ static void read_key(const struct pg_options *options, struct pg_rel *rel, const
 
 static void read_rel(const struct pg_options *options, const PGresult *res, int row, struct arena *arena,
                      struct pg_rel *rel) {
-#define TEXT(i) PQgetvalue(res, row, i)
-#define FLAG(i) (PQgetvalue(res, row, i)[0] == 't')
+#define TEXT(i) pgsource_text(res, row, i)
+#define FLAG(i) (pgsource_text(res, row, i)[0] == 't')
     *rel = (struct pg_rel){
         .oid = (uint32_t)strtoul(TEXT(0), NULL, 10),
         .schema = arena_strdup(arena, TEXT(1)),

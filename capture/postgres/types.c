@@ -56,7 +56,7 @@ static const char *const *read_names(const PGresult *res, int column, struct are
     int n = PQntuples(res);
     const char **names = arena_alloc(arena, sizeof *names * ((size_t)n + 1));
     for (int i = 0; i < n; i++)
-        names[i] = arena_strdup(arena, PQgetvalue(res, i, column));
+        names[i] = arena_strdup(arena, pgsource_text(res, i, column));
     names[n] = NULL;
     return names;
 }
@@ -86,20 +86,20 @@ static enum code ask(struct types *t, PGconn *conn, uint32_t oid, int32_t typmod
     if (code || PQntuples(res) != 1)
         return code;
     ret->type = (struct pg_type){
-        .oid = (uint32_t)strtoul(PQgetvalue(res, 0, 0), NULL, 10),
-        .typmod = atoi(PQgetvalue(res, 0, 1)),
-        .typtype = PQgetvalue(res, 0, 2)[0],
-        .category = PQgetvalue(res, 0, 3)[0],
-        .schema = arena_strdup(arena, PQgetvalue(res, 0, 4)),
-        .name = arena_strdup(arena, PQgetvalue(res, 0, 5)),
-        .text = arena_strdup(arena, PQgetvalue(res, 0, 6)),
+        .oid = (uint32_t)strtoul(pgsource_text(res, 0, 0), NULL, 10),
+        .typmod = atoi(pgsource_text(res, 0, 1)),
+        .typtype = pgsource_text(res, 0, 2)[0],
+        .category = pgsource_text(res, 0, 3)[0],
+        .schema = arena_strdup(arena, pgsource_text(res, 0, 4)),
+        .name = arena_strdup(arena, pgsource_text(res, 0, 5)),
+        .text = arena_strdup(arena, pgsource_text(res, 0, 6)),
     };
-    ret->not_null = PQgetvalue(res, 0, 7)[0] == 't';
-    ret->element = (uint32_t)strtoul(PQgetvalue(res, 0, 8), NULL, 10);
-    ret->range = (uint32_t)strtoul(PQgetvalue(res, 0, 9), NULL, 10);
-    ret->composite = (uint32_t)strtoul(PQgetvalue(res, 0, 10), NULL, 10);
-    ret->extension = PQgetisnull(res, 0, 11) ? NULL : arena_strdup(arena, PQgetvalue(res, 0, 11));
-    *ret_domain_element = ret->element && PQgetvalue(res, 0, 12)[0] == 'd';
+    ret->not_null = pgsource_text(res, 0, 7)[0] == 't';
+    ret->element = (uint32_t)strtoul(pgsource_text(res, 0, 8), NULL, 10);
+    ret->range = (uint32_t)strtoul(pgsource_text(res, 0, 9), NULL, 10);
+    ret->composite = (uint32_t)strtoul(pgsource_text(res, 0, 10), NULL, 10);
+    ret->extension = PQgetisnull(res, 0, 11) ? NULL : arena_strdup(arena, pgsource_text(res, 0, 11));
+    *ret_domain_element = ret->element && pgsource_text(res, 0, 12)[0] == 'd';
     if (ret->type.typtype == 'e')
         return read_labels(t, conn, ret->type.oid, arena, &ret->type.labels, err);
     return OK;
@@ -112,7 +112,7 @@ static enum code array_type_of(struct types *t, PGconn *conn, uint32_t element, 
     CLEANUP_RESULT *res = NULL;
     enum code code =
         pgsource_query(conn, t->env, 10000, "reading an array's type", buf_cstr(&sql), &res, err);
-    *ret = code == OK && PQntuples(res) == 1 ? (uint32_t)strtoul(PQgetvalue(res, 0, 0), NULL, 10) : 0;
+    *ret = code == OK && PQntuples(res) == 1 ? (uint32_t)strtoul(pgsource_text(res, 0, 0), NULL, 10) : 0;
     return code;
 }
 
@@ -195,8 +195,8 @@ static enum code collect_composite(struct types *t, PGconn *conn, const struct t
     const char **texts = arena_alloc(arena, sizeof *texts * ((size_t)n + 1));
     for (int i = 0; i < n && code == OK; i++) {
         struct type_facts attribute;
-        code = type_resolve(t, conn, (uint32_t)strtoul(PQgetvalue(res, i, 1), NULL, 10),
-                            atoi(PQgetvalue(res, i, 2)), arena, &attribute, err);
+        code = type_resolve(t, conn, (uint32_t)strtoul(pgsource_text(res, i, 1), NULL, 10),
+                            atoi(pgsource_text(res, i, 2)), arena, &attribute, err);
         if (code == OK)
             code = type_collect(t, conn, &attribute, arena, depth + 1, list, err);
         texts[i] = code == OK && attribute.type.oid ? attribute.type.text : "text";

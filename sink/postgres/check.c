@@ -44,7 +44,7 @@ static void check_write(const PGresult *result, struct buf *findings) {
 
 static void check_rights(const PGresult *result, const struct postgres_options *options,
                          struct buf *findings) {
-    const char *database = result_text(result, 0, 8), *role = result_text(result, 0, 9);
+    const char *database = result_name(result, 0, 8), *role = result_name(result, 0, 9);
     CLEANUP_FREE char *create = xasprintf("GRANT CREATE ON DATABASE %s TO %s", database, role);
     CLEANUP_FREE char *temporary = xasprintf("GRANT TEMPORARY ON DATABASE %s TO %s", database, role);
     CLEANUP_FREE char *tables = xasprintf("GRANT USAGE ON SCHEMA millrace TO %s; GRANT SELECT, INSERT, "
@@ -69,7 +69,7 @@ static void check_rights(const PGresult *result, const struct postgres_options *
 
 static void check_session(const struct session *s, const PGresult *result, struct buf *findings) {
     CLEANUP_FREE char *grant = xasprintf(
-        "as superuser: GRANT SET ON PARAMETER session_replication_role TO %s", result_text(result, 0, 9));
+        "as superuser: GRANT SET ON PARAMETER session_replication_role TO %s", result_name(result, 0, 9));
     if (s->options->triggers == TRIGGERS_OFF && !s->role_replica)
         find(findings, "warn", "replica-triggers",
              "the role cannot switch triggers and foreign keys off; tables that have them will be refused",
@@ -78,7 +78,7 @@ static void check_session(const struct session *s, const PGresult *result, struc
     if (!result_bool(result, 0, 6)) {
         CLEANUP_FREE char *what =
             xasprintf("the database's encoding is %s: characters it lacks cannot be written",
-                      result_text(result, 0, 7));
+                      result_name(result, 0, 7));
         find(findings, "warn", "replica-encoding", what, "use a database with encoding UTF8");
     }
 }

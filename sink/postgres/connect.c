@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "sink/postgres/outcome.h"
 
 #define SYSTEM_ROOTS "/etc/ssl/certs/ca-certificates.crt"
@@ -103,6 +104,20 @@ static enum code await(struct session *s, int64_t wait_ms, struct err *err) {
     return OK;
 }
 
+/* Who leaves the safe default has to read so in the log. */
+static void warn_if_open(PGconn *conn, const char *sink) {
+    bool verified = false;
+    PQconninfoOption *info = PQconninfo(conn);
+    const char *mode = info ? value_of(info, "sslmode") : NULL;
+    verified = PQsslInUse(conn) && mode && strncmp(mode, "verify-", 7) == 0;
+    if (!verified && !all_are_local(PQhost(conn)))
+        log_warn("sink/postgres",
+                 PQsslInUse(conn) ? "the replica's certificate is not verified, as sslmode says"
+                                  : "the connection to the replica is not encrypted, as sslmode says",
+                 F_STR("sink", sink), F_STR("host", PQhost(conn)));
+    PQconninfoFree(info);
+}
+
 enum code connect_session(struct session *s, int64_t wait_ms, struct err *err) {
     char *reason = NULL;
     PQconninfoOption *info = PQconninfoParse(s->options->url, &reason);
@@ -126,5 +141,6 @@ enum code connect_session(struct session *s, int64_t wait_ms, struct err *err) {
     if (code != OK)
         return code;
     PQsetErrorVerbosity(s->conn, PQERRORS_DEFAULT);
+    warn_if_open(s->conn, s->env->sink);
     return PQsetnonblocking(s->conn, 1) == 0 ? OK : outcome_of_connection(PQerrorMessage(s->conn), err);
 }

@@ -40,7 +40,7 @@ static enum code check_workers(struct pg_target *t, int workers, struct err *err
                        "sink %s was built with workers: %s and now has %d; restore the number, or build the "
                        "replica anew: "
                        "millrace replay --sink %s",
-                       t->env.sink, result_text(result, 0, 0), workers, t->env.sink);
+                       t->env.sink, result_name(result, 0, 0), workers, t->env.sink);
     return session_run(&t->session, forget, 2, params, NULL, err);
 }
 
@@ -88,12 +88,13 @@ static enum code take(struct pg_target *t, int64_t lease_ms, struct arena *arena
     bool known = PQntuples(seen) > 0;
     if (known && !result_bool(seen, 0, 0))
         return err_set(err, AGAIN, ERR_TARGET_OWNERSHIP, "worker %d of sink %s is owned by %s", t->worker,
-                       t->env.sink, result_text(seen, 0, 2));
+                       t->env.sink, result_name(seen, 0, 2));
     const char *params[] = {t->env.sink, worker, t->env.owner, workers};
     code = session_run(&t->session, take_sql, 4, params, &result, err);
     if (code != OK)
         return code;
-    assert(PQntuples(result) == 1);
+    if (PQntuples(result) != 1)
+        return err_set(err, RETRY, ERR_TARGET_UNREACHABLE, "the replica did not answer what it was asked");
     *ret = (struct sink_progress){
         .epoch = (uint64_t)result_int(result, 0, 0),
         .commit_seq = (uint64_t)result_int(result, 0, 1),
@@ -123,7 +124,7 @@ static enum code read_offsets(struct pg_target *t, struct arena *arena, struct s
     ret->offsets = arena_zalloc(arena, ((size_t)ret->n_offsets + 1) * sizeof *ret->offsets);
     for (int i = 0; i < ret->n_offsets; i++)
         ret->offsets[i] = (struct sink_offset){
-            .topic = arena_strdup(arena, result_text(result, i, 0)),
+            .topic = arena_strdup(arena, result_name(result, i, 0)),
             .partition = (int)result_int(result, i, 1),
             .next = result_int(result, i, 2),
             .position = {(uint64_t)result_int(result, i, 3), (uint64_t)result_int(result, i, 4),
@@ -283,7 +284,7 @@ static enum code empty_stale(struct pg_target *t, struct err *err) {
         if (!result_bool(result, i, 1))
             continue;
         CLEANUP_BUF clear = {0};
-        buf_printf(&clear, "DELETE FROM %s", result_text(result, i, 0));
+        buf_printf(&clear, "DELETE FROM %s", result_name(result, i, 0));
         code = session_run(&t->session, buf_cstr(&clear), 0, NULL, NULL, err);
     }
     return code;
@@ -379,8 +380,8 @@ enum code progress_table_before(struct pg_target *t, const struct table *table, 
     enum code code = session_run(&t->session, sql, 4, params, &result, err);
     if (code != OK || PQntuples(result) == 0)
         return code;
-    *ret_schema = arena_strdup(arena, result_text(result, 0, 0));
-    *ret_name = arena_strdup(arena, result_text(result, 0, 1));
+    *ret_schema = arena_strdup(arena, result_name(result, 0, 0));
+    *ret_name = arena_strdup(arena, result_name(result, 0, 1));
     return OK;
 }
 

@@ -152,6 +152,10 @@ static enum code collect(struct session *s, int64_t deadline, PGresult **ret, st
             PQclear(result);
         if (status == PGRES_COPY_IN)
             return outcome;
+        if (status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH)
+            return err_set(err, RETRY, ERR_TARGET_UNREACHABLE, "the replica sends rows that nobody asked for");
+        if (now(s) >= deadline)
+            return err_set(err, RETRY, ERR_TARGET_UNREACHABLE, "the replica's answer has no end");
     }
 }
 
@@ -349,15 +353,21 @@ uint64_t result_rows(const PGresult *result) {
 }
 
 const char *result_text(const PGresult *result, int row, int column) {
-    return PQgetisnull(result, row, column) ? NULL : PQgetvalue(result, row, column);
+    bool there = row < PQntuples(result) && column < PQnfields(result);
+    return there && !PQgetisnull(result, row, column) ? PQgetvalue(result, row, column) : NULL;
+}
+
+const char *result_name(const PGresult *result, int row, int column) {
+    const char *text = result_text(result, row, column);
+    return text ? text : "";
 }
 
 int64_t result_int(const PGresult *result, int row, int column) {
-    return strtoll(PQgetvalue(result, row, column), NULL, 10);
+    return strtoll(result_name(result, row, column), NULL, 10);
 }
 
 bool result_bool(const PGresult *result, int row, int column) {
-    return PQgetvalue(result, row, column)[0] == 't';
+    return result_name(result, row, column)[0] == 't';
 }
 
 void result_free(PGresult **result) {

@@ -79,6 +79,9 @@ MUST_CHECK enum code pipeline_end(struct session *s, int n, uint64_t *done, stru
 uint64_t result_rows(const PGresult *result);
 /* A field as text, NULL for SQL NULL. */
 const char *result_text(const PGresult *result, int row, int column);
+/* The same where NULL cannot be right: "". All of these take a server that answers with fewer rows or columns than it was
+ * asked for: text NULL or "", 0, false. */
+const char *result_name(const PGresult *result, int row, int column);
 int64_t result_int(const PGresult *result, int row, int column);
 bool result_bool(const PGresult *result, int row, int column);
 

@@ -60,7 +60,7 @@ static enum code read_table(struct session *s, const struct table *table, struct
     if (code != OK || PQntuples(result) == 0)
         return code;
     ret->oid = (Oid)result_int(result, 0, 0);
-    ret->kind = result_text(result, 0, 1)[0];
+    ret->kind = result_name(result, 0, 1)[0];
     ret->triggers = result_bool(result, 0, 2);
     ret->referenced = result_bool(result, 0, 3);
     ret->referenced_at_all = result_bool(result, 0, 4);
@@ -78,13 +78,13 @@ static enum code read_columns(struct session *s, const char *oid, struct arena *
     ret->columns = arena_zalloc(arena, (size_t)ret->n_columns * sizeof *ret->columns);
     for (int i = 0; i < ret->n_columns; i++)
         ret->columns[i] = (struct shape_column){
-            .name = arena_strdup(arena, result_text(result, i, 0)),
-            .type = arena_strdup(arena, result_text(result, i, 1)),
+            .name = arena_strdup(arena, result_name(result, i, 0)),
+            .type = arena_strdup(arena, result_name(result, i, 1)),
             .oid = (Oid)result_int(result, i, 2),
             .not_null = result_bool(result, i, 3),
             .has_default = result_bool(result, i, 4),
             .generated = result_bool(result, i, 5),
-            .identity = PQgetvalue(result, i, 6)[0],
+            .identity = result_name(result, i, 6)[0],
             .domain = result_bool(result, i, 7),
             .primary = result_bool(result, i, 8),
         };
@@ -104,8 +104,8 @@ static enum code read_equal(struct session *s, const struct table *table, struct
     for (int k = 0; k < table->n_key; k++) {
         const char *name = table->columns[table->key[k]].name;
         for (int i = 0; i < PQntuples(result) && !ret->equal[k]; i++)
-            if (strcmp(result_text(result, i, 0), name) == 0)
-                ret->equal[k] = arena_strdup(arena, result_text(result, i, 1));
+            if (strcmp(result_name(result, i, 0), name) == 0)
+                ret->equal[k] = arena_strdup(arena, result_name(result, i, 1));
         if (!ret->equal[k])
             return err_set(err, REJECT, ERR_TARGET_TABLE,
                            "%s.%s: the index over the key has no equality for column %s", table->schema,

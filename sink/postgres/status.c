@@ -29,7 +29,7 @@ enum code pg_status(const void *options, const struct target_env *env, int64_t w
     if (code == OK && exists)
         code = session_run(&s, status_sql, 1, &env->sink, &result, err);
     if (code == OK)
-        buf_puts(json, exists ? result_text(result, 0, 0) : "{\"workers\":[],\"parked\":[]}");
+        buf_puts(json, exists ? result_name(result, 0, 0) : "{\"workers\":[],\"parked\":[]}");
     session_close(&s);
     return code;
 }

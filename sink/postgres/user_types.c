@@ -209,9 +209,9 @@ static enum code ensure_one(struct session *s, const struct table *table, const 
         return code;
     if (PQntuples(result) == 0)
         return create ? create_type(s, type, err) : OK;
-    if (policy == SCHEMA_IGNORE || type->kind != USER_TYPE_ENUM || result_text(result, 0, 0)[0] != 'e')
+    if (policy == SCHEMA_IGNORE || type->kind != USER_TYPE_ENUM || result_name(result, 0, 0)[0] != 'e')
         return OK;
-    return ensure_labels(s, type, result_text(result, 0, 1), policy, err);
+    return ensure_labels(s, type, result_name(result, 0, 1), policy, err);
 }
 
 enum code user_types_ensure(struct session *s, const struct table *table, bool create, int policy,
