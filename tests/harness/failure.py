@@ -25,6 +25,7 @@ CHAPTERS = [
      "What applications and their migrations do to rows and tables, and how it looks in the replica."),
     ("F83", "F102", "Kafka and the schema registry", "What brokers, topics and the registry can do to a pipeline."),
     ("F103", "F121", "The replica", "What can go wrong where changes are written."),
+    ("F122", "F139", "Set-up, connections and rights", "What an operator gets wrong or finds wrong before, and while, a pipeline runs."),
     ("S1", "S99", "Security", "What untrusted peers, names and values cannot do."),
 ]
 failures = []

@@ -23,7 +23,8 @@ _UNSAFE = {"fsync": "off", "full_page_writes": "off"}
 
 
 class Postgres:
-    """One cluster. `auth`: "trust", or "scram-sha-256" with `password`. `settings`: any server settings, over the defaults."""
+    """One cluster. `auth`: "trust", or "scram-sha-256" with `password`. `settings`: any server settings, over the defaults.
+    `env`: of the server's process."""
 
     def __init__(self, run, name="postgres", version=15, settings=None, auth="trust", password="secret", fsync=False,
                  env=None, start=True):
