@@ -56,7 +56,7 @@ failure("F110", "One change can never be applied",
 failure("F114", "The replica crashes and forgets its newest commits",
         happens="Sinks commit with `synchronous_commit = off`; a crash loses up to a second of commits.",
         does="Rows and position are lost together, since they are one transaction; the sink goes on from the position that the replica has. Kafka's group offsets are not used.",
-        todo="Nothing.", ends="equal", by=["faults/the_replica_is_away_for_a_minute", "storm/everything_survives_being_killed", "contract/test_target/rows_and_position_move_together_or_not_at_all"])
+        todo="Nothing.", ends="equal", by=["faults/the_replica_is_away_for_a_minute", "storm/a_hundred_deaths", "contract/test_target/rows_and_position_move_together_or_not_at_all"])
 
 
 @failure("F106", "A row to change is not in the replica",
