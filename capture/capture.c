@@ -115,10 +115,25 @@ static void make_metrics(struct capture *c)
     c->m_position = metric_get(METRIC_GAUGE, "millrace_capture_commit_timestamp_seconds", "Source commit time of the newest durable change.", labels);
 }
 
+/* Whoever holds the place in the source is the owner of the pipeline: only where it is free may we fence others out of the journal.
+ * (Two that fenced each other first would go on so for ever.) An owner that has got ahead of this process ends it. */
+static enum code check_vacant(struct capture *c, struct err *err)
+{
+    const struct capture_env *env = c->env;
+    enum code code = env->source->vacant(env->source_options, &c->source_env, err);
+    if (code != RETRY || err->id != ERR_SLOT_ACTIVE) return code;
+    struct err overtaken = {0};
+    if (c->journal->overtaken(env->journal, &c->journal_env, env->source_name, OPEN_WAIT_MS, &overtaken) != FATAL) return code;
+    *err = overtaken;
+    return FATAL;
+}
+
 static enum code open_all(struct capture *c, struct err *err)
 {
     const struct capture_env *env = c->env;
-    enum code code = c->journal->writer_open(env->journal, &c->journal_env, env->source_name, OPEN_WAIT_MS, &c->writer, &c->arena, &c->last, err);
+    enum code code = check_vacant(c, err);
+    if (code != OK) return code;
+    code = c->journal->writer_open(env->journal, &c->journal_env, env->source_name, OPEN_WAIT_MS, &c->writer, &c->arena, &c->last, err);
     if (code != OK) return code;
     code = env->schemas(env->schemas_arg, c->writer, &c->store, err);
     if (code != OK) return code;

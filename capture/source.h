@@ -49,6 +49,9 @@ struct source_item {
     bool urgent;              /* IDLE: the server waits for our confirmation (fast shutdown): do it at once */
 };
 
+/* Whether our place in the source's log is free, without taking it. Blocks at most 10 s. RETRY/SLOT_ACTIVE: another session
+ * reads from it, such as an older capture of this pipeline that is to be left in peace; else as source_open. */
+typedef enum code source_vacant_f(const void *options, const struct source_env *env, struct err *err);
 /* Connects, checks identity (never jumps) and prepares snapshot or stream. Blocks at most 30 s.
  * RETRY/SOURCE_UNREACHABLE, RETRY/SLOT_ACTIVE; FATAL/NEEDS_RESNAPSHOT, SOURCE_REFUSED, SOURCE_SETTING, SOURCE_TABLE,
  * TABLE_WITHOUT_KEY, PARTIAL_ROWS; each text names the command or SQL that mends it. */
@@ -81,6 +84,7 @@ struct source_ops {
     const struct option_table *options;
     const char *connector;                        /* Debezium's name: "postgresql" */
     const char *(*database)(const void *options); /* name of the database, for the envelope; lives as long as options */
+    source_vacant_f *vacant;
     source_open_f *open;
     source_next_f *next;
     source_fds_f *fds;

@@ -42,6 +42,9 @@ struct topic_spec {
  * records but no commit record, the commits topic has more than one partition, or settings that lose data (unclean leader election, min.insync.replicas below what the replication factor allows). */
 typedef enum code journal_writer_open_f(struct journal *journal, const struct journal_env *env, const char *source, int64_t wait_ms,
                                         struct journal_writer **ret, struct arena *arena, struct commit_record **ret_last, struct err *err);
+/* Without disturbing anybody: OK, or FATAL/JOURNAL_FENCED when another process has committed to this pipeline since this one did.
+ * Blocks at most wait_ms. RETRY/JOURNAL_UNREACHABLE. */
+typedef enum code journal_overtaken_f(struct journal *journal, const struct journal_env *env, const char *source, int64_t wait_ms, struct err *err);
 /* Creates or checks a topic (at most 30 s); idempotent and cached. `known_partitions` > 0: the count the pipeline has recorded (a
  * mismatch is FATAL/JOURNAL_TOPIC). Returns a small topic number and its partition count. RETRY, FATAL as above. */
 typedef enum code journal_topic_f(struct journal_writer *w, const struct topic_spec *spec, int known_partitions, int *ret_topic, int *ret_partitions, struct err *err);
@@ -108,6 +111,7 @@ struct journal_ops {
     const char *(*prefix)(const struct journal *journal);  /* topic prefix */
     size_t (*record_bytes_max)(const struct journal *journal);
     journal_writer_open_f *writer_open;
+    journal_overtaken_f *overtaken;
     journal_topic_f *topic;
     journal_append_f *append;
     journal_commit_f *commit;

@@ -71,6 +71,13 @@ enum code slot_read(PGconn *conn, const struct source_env *env, const char *name
     return OK;
 }
 
+enum code slot_check_vacant(const struct pg_slot *slot, struct err *err) {
+    if (!slot->found || !slot->active)
+        return OK;
+    return err_set(err, RETRY, ERR_SLOT_ACTIVE, "replication slot %s is in use by the server's process %d",
+                   slot->name, slot->pid);
+}
+
 /* ---- our own state --------------------------------------------------------------------------------- */
 
 enum code state_read(const char *text, struct pg_state *ret, struct err *err) {

@@ -43,6 +43,8 @@ MUST_CHECK enum code server_read(PGconn *conn, const struct source_env *env, boo
                                  int64_t wait_ms, struct pg_server *ret, struct err *err);
 MUST_CHECK enum code slot_read(PGconn *conn, const struct source_env *env, const char *name, int64_t wait_ms,
                                struct pg_slot *ret, struct err *err);
+/* RETRY/SLOT_ACTIVE while some session of the server reads from it. */
+MUST_CHECK enum code slot_check_vacant(const struct pg_slot *slot, struct err *err);
 /* NULL text = nothing stored. FATAL/JOURNAL_CORRUPT if it is not ours. */
 MUST_CHECK enum code state_read(const char *text, struct pg_state *ret, struct err *err);
 /* Takes into account that the journal ends at `commit`, which may be in mid-transaction. */

@@ -192,9 +192,9 @@ static enum code open_at(struct pg_source *s, const struct source_resume *resume
     code = slot_read(s->sql, &s->env, s->slot, 10000, &slot, err);
     if (code)
         return code;
-    if (slot.active)
-        return err_set(err, RETRY, ERR_SLOT_ACTIVE,
-                       "replication slot %s is in use by the server's process %d", s->slot, slot.pid);
+    code = slot_check_vacant(&slot, err);
+    if (code)
+        return code;
     if (streaming) { /* what is lost is said before what is wrong with tables */
         code = identity_check(&s->server, &slot, &state, err);
         if (code == OK)
@@ -220,6 +220,18 @@ static void source_close(struct source *source) {
     catalog_close(s->catalog);
     free(s->frame);
     free(s);
+}
+
+static enum code source_vacant(const void *options, const struct source_env *env, struct err *err) {
+    char name[PG_NAME_MAX];
+    struct pg_slot slot;
+    PGconn *sql = NULL;
+    pgsource_slot(options, env->name, name);
+    enum code code = pgsource_connect(options, env, PG_SESSION_SQL, 10000, &sql, err);
+    if (code == OK)
+        code = slot_read(sql, env, name, 10000, &slot, err);
+    PQfinish(sql);
+    return code ? code : slot_check_vacant(&slot, err);
 }
 
 static enum code source_open(const void *options, const struct source_env *env,
@@ -478,6 +490,7 @@ const struct source_ops postgres_source = {
     .options = &pgsource_options,
     .connector = "postgresql",
     .database = pgsource_database,
+    .vacant = source_vacant,
     .open = source_open,
     .next = source_next,
     .fds = source_fds,

@@ -20,6 +20,7 @@ const struct journal_ops kafka_journal = {
     .prefix = prefix,
     .record_bytes_max = record_bytes_max,
     .writer_open = kafka_writer_open,
+    .overtaken = kafka_overtaken,
     .topic = kafka_topic,
     .append = kafka_append,
     .commit = kafka_commit,

@@ -1,4 +1,5 @@
 /* Opening a writer: fence, find the newest commit record, know the end of every partition again. */
+#include "journal/kafka/reader.h"
 #include "journal/kafka/writer.h"
 
 #include <assert.h>
@@ -119,6 +120,37 @@ static enum code ask(struct kafka_writer *w, struct kafka_handle *reader, int64_
 /* ---- checks on the newest record
  * -------------------------------------------------------------------------------- */
 
+static char *pipeline_name(const struct kafka_journal *j, const char *source) {
+    return xasprintf("%s.%s", j->options->topic_prefix, source);
+}
+
+static enum code check_overtaken(const char *pipeline, const struct commit_record *last, struct err *err) {
+    uint64_t seq = kafka_process_seq(pipeline);
+    if (seq && last->seq > seq && last->writer && strcmp(last->writer, kafka_process_name()) != 0)
+        return err_set(err, FATAL, ERR_JOURNAL_FENCED,
+                       "a newer capture agent has taken over pipeline '%s': it committed record %" PRIu64
+                       ", our last was %" PRIu64 ". Stop one of the two",
+                       pipeline, last->seq, seq);
+    return OK;
+}
+
+enum code kafka_overtaken(struct journal *journal, const struct journal_env *env, const char *source,
+                          int64_t wait_ms, struct err *err) {
+    struct journal_reader *reader = NULL;
+    struct arena arena = {0};
+    struct commit_record *last = NULL;
+    int64_t offset, deadline_us = kafka_deadline(env, wait_ms);
+    CLEANUP_FREE char *pipeline = pipeline_name(kafka_journal_of(journal), source);
+    enum code code = kafka_reader_open(journal, env, wait_ms, &reader, err);
+    if (code == OK)
+        code = kafka_commits_last(reader, kafka_left_ms(env, deadline_us, wait_ms), &arena, &last, &offset, err);
+    if (code == OK && last)
+        code = check_overtaken(pipeline, last, err);
+    kafka_reader_close(reader);
+    arena_free(&arena);
+    return code;
+}
+
 static enum code check_owner(const struct kafka_writer *w, const struct history *hist,
                              const struct commit_record *last, struct err *err) {
     if (!slice_is(buf_slice(&hist->key), w->source))
@@ -127,13 +159,7 @@ static enum code check_owner(const struct kafka_writer *w, const struct history 
                        "topic_prefix serves one source. "
                        "Choose another journal.kafka.topic_prefix, or name the source as before",
                        w->h.journal->commits, (int)hist->key.len, hist->key.data, w->source);
-    uint64_t seq = kafka_process_seq(w->pipeline);
-    if (seq && last->seq > seq && last->writer && strcmp(last->writer, kafka_process_name()) != 0)
-        return err_set(err, FATAL, ERR_JOURNAL_FENCED,
-                       "a newer capture agent has taken over pipeline '%s': it committed record %" PRIu64
-                       ", our last was %" PRIu64 ". Stop one of the two",
-                       w->pipeline, last->seq, seq);
-    return OK;
+    return check_overtaken(w->pipeline, last, err);
 }
 
 static enum code recall(struct kafka_writer *w, struct kafka_handle *reader, struct history *hist,
@@ -198,7 +224,7 @@ enum code kafka_writer_open(struct journal *journal, const struct journal_env *e
     *ret = NULL;
     *ret_last = NULL;
     w->source = xstrdup(source);
-    w->pipeline = xasprintf("%s.%s", j->options->topic_prefix, source);
+    w->pipeline = pipeline_name(j, source);
     w->transactional = j->options->delivery == KAFKA_EXACTLY_ONCE;
     w->born = 1;
     kafka_random_name(w->id);

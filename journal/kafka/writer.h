@@ -76,6 +76,7 @@ MUST_CHECK enum code kafka_internal_topic(struct kafka_writer *w, const char *na
                                           int *ret_topic, struct err *err);
 
 journal_writer_open_f kafka_writer_open;
+journal_overtaken_f kafka_overtaken;
 journal_topic_f kafka_topic;
 journal_append_f kafka_append;
 journal_commit_f kafka_commit;

@@ -483,7 +483,9 @@ static void after_another_process_took_over_the_writer_stops_for_good(void **sta
     int t = topic(w, writer_, "public.item", true, true);
     append(w, writer_, t, 0, "first");
     commit(w, writer_);
+    MUST(w, ops->overtaken(w->journal, &env, "shop", WAIT_MS, &w->err));
     take_over(fixture->kind, w->prefix);
+    REFUSED(w, ops->overtaken(w->journal, &env, "shop", WAIT_MS, &w->err), FATAL, JOURNAL_FENCED);
     append(w, writer_, t, 0, "zombie");
     REFUSED(w, try_commit(w, writer_, &record), RETRY, JOURNAL_FENCED);
     ops->writer_close(writer_);

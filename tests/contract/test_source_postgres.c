@@ -934,8 +934,12 @@ static void a_crash_in_the_middle_of_a_snapshot_begins_it_again(void **state) {
 
 static void an_active_slot_is_waited_for(void **state) {
     struct fixture *f = *state;
+    assert_int_equal(postgres_source.vacant(&f->options, &f->env, &f->err), OK);
     stream_a_little(f);
+    assert_int_equal(postgres_source.vacant(&f->options, &f->env, &f->err), OK);
     open_source(f);
+    assert_int_equal(postgres_source.vacant(&f->options, &f->env, &f->err), RETRY);
+    assert_int_equal(f->err.id, ERR_SLOT_ACTIVE);
     struct source *first = f->source;
     struct source_resume resume = {
         .found = true, .position = f->position, .boundary = true, .state = buf_cstr(&f->state)};

@@ -31,6 +31,7 @@ static enum code source_open(const void *o, const struct source_env *e, const st
     *ret = &source;
     return OK;
 }
+static enum code source_vacant(const void *o, const struct source_env *e, struct err *err) { (void)o, (void)e, (void)err; return OK; }
 static enum code source_next(struct source *s, struct source_item *ret, struct err *err)
 {
     (void)s, (void)err;
@@ -44,7 +45,7 @@ static uint64_t source_mark(struct source *s, struct buf *state) { (void)s; buf_
 static enum code source_confirm(struct source *s, uint64_t m, struct err *err) { (void)s, (void)m, (void)err; return OK; }
 static void source_close(struct source *s) { (void)s; }
 static uint64_t lag(struct source *s) { (void)s; return 0; }
-static const struct source_ops source = {.connector = "postgresql", .database = database, .open = source_open, .next = source_next,
+static const struct source_ops source = {.connector = "postgresql", .database = database, .vacant = source_vacant, .open = source_open, .next = source_next,
                                          .service = source_service, .mark = source_mark, .confirm = source_confirm, .close = source_close,
                                          .lag_bytes = lag, .held_bytes = lag};
 
