@@ -86,7 +86,8 @@ typedef enum code journal_commits_next_f(struct journal_reader *r, struct arena 
 /* The newest commit record there is now, NULL if none; does not move the cursor of commits_next. Blocks at most wait_ms. */
 typedef enum code journal_commits_last_f(struct journal_reader *r, int64_t wait_ms, struct arena *arena, struct commit_record **ret, int64_t *ret_offset, struct err *err);
 /* Opens a stream of one partition at `offset`; the journal bounds in bytes what is fetched ahead of the reader. FATAL/JOURNAL_GAP:
- * the offset lies before what a topic that is not compacted still holds. */
+ * the offset lies before what a topic that is not compacted still holds, or the partition is gone.
+ * RETRY/JOURNAL_UNREACHABLE: there is no such partition (yet), and nothing was read from it before. */
 typedef enum code journal_stream_open_f(struct journal_reader *r, const char *topic, int partition, int64_t offset, int *ret_stream, struct err *err);
 /* Next record whose offset is <= `last`. AGAIN: not fetched yet. OK with ret->offset > last: the stream has no more
  * record up to `last` (compacted away, or transaction markers): nothing was consumed. RETRY: the topic is gone, the

@@ -168,6 +168,11 @@ static enum code stream_range(struct kafka_reader *r, const char *topic, int par
             continue;
         if (code == OK || stop_asked(r->h.env->stop))
             return code == OK ? OK : kafka_timeout(&r->h, "read a topic", err);
+        if (!offset)
+            return err_set(err, RETRY, ERR_JOURNAL_UNREACHABLE,
+                           "topic '%s' has no partition %d yet, as far as the brokers know: it is just being "
+                           "made, or was deleted before it was ever read",
+                           topic, partition);
         return err_set(
             err, FATAL, ERR_JOURNAL_GAP,
             "topic '%s', partition %d is gone, and this sink still needs records of it from offset %" PRId64

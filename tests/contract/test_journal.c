@@ -909,7 +909,8 @@ static void what_was_deleted_is_a_gap(void **state) {
 
     r = reader(w); /* a topic that was made anew is shorter than what was read */
     REFUSED(w, ops->stream_open(r, name_of(w, "public.log"), 0, 1000, &s, &w->err), FATAL, JOURNAL_GAP);
-    REFUSED(w, ops->stream_open(r, name_of(w, "public.never"), 0, 0, &s, &w->err), FATAL, JOURNAL_GAP);
+    REFUSED(w, ops->stream_open(r, name_of(w, "public.never"), 0, 7, &s, &w->err), FATAL, JOURNAL_GAP);
+    REFUSED(w, ops->stream_open(r, name_of(w, "public.never"), 0, 0, &s, &w->err), RETRY, JOURNAL_UNREACHABLE);
     ops->reader_close(r);
     ops->writer_close(writer_);
 }

@@ -50,7 +50,7 @@ static void take_state(const char *text) {
         return;
     struct pg_server server = {.timeline = state.timeline, .publication = state.publication};
     snprintf(server.database, sizeof server.database, "%s", state.database);
-    state_put(&json, &server, state.slot, "stream", state.flushed);
+    state_put(&json, &server, state.slot, "stream", state.flushed, state.stale);
     if (state_read(buf_cstr(&json), &again, &err) == OK) /* a name that was cut may end inside a character */
         HOLDS(again.flushed == state.flushed && again.timeline == state.timeline &&
                   strcmp(again.slot, state.slot) == 0,
