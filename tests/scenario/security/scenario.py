@@ -44,7 +44,8 @@ def test_hostile_postgresql_servers(world):
     assert "canary-of-" not in m.log_text() and "\x1b" not in m.log_text() and max(map(len, m.log_text().splitlines())) < 9000
     m.term(within_s=5)
     # the same as sources, asked by doctor, which looks once
-    for poison, rogue in rogues.items():
+    slow = {"endless_notices", "endless_answers", "slow_drops"}  # each until doctor's deadline, as `silence` is
+    for poison, rogue in ((p, r) for p, r in rogues.items() if p not in slow):
         config = world.config(registry=False, sinks=[])
         config["source"]["postgres"]["url"] = rogue.url()
         m.write_config(config)
@@ -399,3 +400,7 @@ def test_rude_http_clients(world):
     wait_until(lambda: m.http("/healthz")[0] == 200, 15, "the port to answer again")
     assert m.rss_bytes() < before + 60e6, f"{before / 1e6:.0f} MB before, {m.rss_bytes() / 1e6:.0f} MB now"
     m.term()
+
+
+for slow_test in (test_hostile_postgresql_servers, test_secrets_and_values_never_show, test_hostile_names):
+    slow_test.timeout_s = 300
