@@ -61,8 +61,11 @@ class Backlog:
         """A broker that has just started compiles its code at first: not what is measured."""
         large_transaction(self.source, WARM_ROWS)
         self._prepare("warm")
-        self.source.sql("SELECT pg_drop_replication_slot(%s)", (f"{self.world.prefix}_warm",))
+        self._drop(f"{self.world.prefix}_warm")
         self.source.sql("TRUNCATE item")
+
+    def _drop(self, slot):
+        self.source.sql("SELECT pg_drop_replication_slot(%s)", (slot,))
 
     def run_ours(self):
         millrace = self.ours.pop()
@@ -79,18 +82,21 @@ class Backlog:
         if count != self.rows:
             raise RuntimeError(f"{count} rows in Kafka, {self.rows} were written")
         millrace.term(within_s=30)
+        self._drop(millrace.config["source"]["postgres"]["slot"])
         self.world.kafka.delete_topics(t for t in self.world.kafka.topics() if t.startswith(f"{prefix}."))
         return side
 
     def run_reference(self):
-        server = self.source.server
+        server, slot = self.source.server, self.slots.pop()
         start = time.monotonic()
-        done = subprocess.run([server.bin / "pg_recvlogical", "-d", self.source.url(), "--slot", self.slots.pop(), "--start",
+        done = subprocess.run([server.bin / "pg_recvlogical", "-d", self.source.url(), "--slot", slot, "--start",
                                "--no-loop", "--endpos", self.end, "-f", "/dev/null", "-o", "proto_version=1", "-o",
                                f"publication_names=millrace_{self.world.prefix}"], text=True, capture_output=True)
+        side = Side(self.rows / (time.monotonic() - start))
         if done.returncode:
             raise RuntimeError(f"pg_recvlogical failed: {done.stderr}")
-        return Side(self.rows / (time.monotonic() - start))
+        self._drop(slot)
+        return side
 
 
 def figures(bench):

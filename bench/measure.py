@@ -18,6 +18,7 @@ from harness.scenario import Servers, World
 POSTGRES = {
     "shared_buffers": "1GB", "max_wal_size": "16GB", "checkpoint_timeout": "1h", "wal_level": "logical", "autovacuum": "off",
     "logical_decoding_work_mem": "64MB", "wal_sender_timeout": "10min", "log_replication_commands": "off",
+    "max_replication_slots": 60, "max_wal_senders": 60,
 }
 KAFKA_JVM = ["-XX:+UseSerialGC", "-Xshare:auto", "-Xms256m", "-Djava.awt.headless=true"]
 
