@@ -10,7 +10,7 @@ import time
 from harness.kafka_client import Tail, kafka_count
 from measure import Side, Stopwatch, figure, in_turn
 
-ROWS, QUICK_ROWS, WARM_ROWS, PER_TRANSACTION = 2_000_000, 300_000, 200_000, 10
+ROWS, QUICK_ROWS, WARM_ROWS, PER_TRANSACTION = 2_000_000, 300_000, 600_000, 10
 TABLES = """CREATE TABLE item (id bigint PRIMARY KEY, amount int, name text, price numeric(12,2), at timestamptz, note text);
 ALTER TABLE item REPLICA IDENTITY FULL;
 CREATE TABLE last (id bigint PRIMARY KEY)"""
@@ -59,7 +59,7 @@ class Backlog:
 
     def _warm(self):
         """A broker that has just started compiles its code at first: not what is measured."""
-        large_transaction(self.source, WARM_ROWS)
+        large_transaction(self.source, QUICK_ROWS if self.bench.quick else WARM_ROWS)
         self._prepare("warm")
         self._drop(f"{self.world.prefix}_warm")
         self.source.sql("TRUNCATE item")
