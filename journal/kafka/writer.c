@@ -30,11 +30,6 @@ enum code kafka_fail(struct kafka_writer *w, enum code code, struct err *err) {
     return code;
 }
 
-/* A record's own opaque: topic number and size. */
-static void *mark_of(int topic, size_t bytes) {
-    return (void *)(uintptr_t)((uint64_t)(uint32_t)topic << 32 | (uint32_t)bytes);
-}
-
 /* A record that was thrown away says only that; the producer knows why. */
 static rd_kafka_resp_err_t reason_of(rd_kafka_t *rk, rd_kafka_resp_err_t error) {
     char why[512];
@@ -46,16 +41,18 @@ static rd_kafka_resp_err_t reason_of(rd_kafka_t *rk, rd_kafka_resp_err_t error) 
 
 void kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *handle) {
     struct kafka_writer *w = handle;
-    uint64_t mark = (uint64_t)(uintptr_t)m->_private;
-    int topic = (int)(mark >> 32);
+    struct parcel *parcel = m->_private;
+    int topic = parcel->topic;
+    uint32_t bytes = parcel->charge;
     struct err err = {0};
     w->acknowledged++;
-    w->queued_bytes -= (uint32_t)mark;
+    w->queued_bytes -= bytes;
+    parcel_free(&w->parcels, parcel);
     if (w->failed.code != OK)
         return;
     const char *name = w->ends.topics[topic].name;
     if (m->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !w->h.journal->compressed) {
-        kafka_fail(w, kafka_too_large(&err, name, (uint32_t)mark, w->ends.topics[topic].bytes_max), &err);
+        kafka_fail(w, kafka_too_large(&err, name, bytes, w->ends.topics[topic].bytes_max), &err);
     } else if (m->err) {
         kafka_fail(w, kafka_error(&err, reason_of(rk, m->err), "deliver a record to topic", name), &err);
     } else if (m->offset < 0) {
@@ -231,15 +228,15 @@ static size_t wire_bytes(const struct journal_append *a) {
 static rd_kafka_resp_err_t produce(struct kafka_writer *w, const struct kafka_topic *t,
                                    const struct journal_append *a, size_t bytes) {
     rd_kafka_headers_t *headers = headers_of(a);
-    rd_kafka_vu_t vus[7] = {
+    struct parcel *parcel = parcel_new(&w->parcels, a->topic, (uint32_t)bytes, a->value);
+    rd_kafka_vu_t vus[6] = {
         {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = t->rkt},
         {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = a->partition},
-        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
         {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)a->key.data, a->key.len}},
-        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)a->value.data, a->value.len}},
-        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = mark_of(a->topic, bytes)},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {a->value.data ? parcel->payload : NULL, a->value.len}},
+        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = parcel},
     };
-    size_t n = 6;
+    size_t n = 5;
     if (headers)
         vus[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers};
     rd_kafka_error_t *error = rd_kafka_produceva(w->h.rk, vus, n);
@@ -249,6 +246,7 @@ static rd_kafka_resp_err_t produce(struct kafka_writer *w, const struct kafka_to
     rd_kafka_error_destroy(error);
     if (headers)
         rd_kafka_headers_destroy(headers);
+    parcel_free(&w->parcels, parcel);
     return code;
 }
 
@@ -316,6 +314,7 @@ void kafka_writer_close(struct journal_writer *jw) {
     kafka_directory_free(&w->directory);
     kafka_ends_free(&w->ends);
     kafka_handle_close(&w->h);
+    parcels_free(&w->parcels); /* only now: the handle sends from them */
     buf_free(&w->json);
     free(w->source);
     free(w->pipeline);

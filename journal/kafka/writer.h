@@ -8,6 +8,7 @@
 #pragma once
 
 #include "journal/kafka/ends.h"
+#include "journal/kafka/parcel.h"
 #include "journal/kafka/topics.h"
 
 #define KAFKA_NAME_BYTES 33 /* of a random name, with its NUL */
@@ -30,6 +31,7 @@ struct kafka_writer {
 
     uint64_t sent, acknowledged; /* records of this transaction */
     size_t queued_bytes;         /* taken and not acknowledged */
+    struct parcels parcels;      /* their payloads */
     struct err failed;           /* .code != OK: the handle is of no more use */
 
     uint64_t seq;              /* of the last commit */
