@@ -84,6 +84,7 @@ struct capture {
     bool committing, broken;
     uint64_t appended, appended_bytes, skipped;
     int64_t begun_us, committed_us, commit_begun_us, service_us, commit_us;
+    int64_t now_us; /* wall clock at the begin of this step: when its changes were taken */
     struct commit_record record;
     struct buf state;
     uint64_t mark;
@@ -262,7 +263,7 @@ static enum code outbox_fill(struct capture *c, struct err *err)
     int column;
     buf_clear(&out->key);
     buf_clear(&out->value);
-    code = encoder_change(route->encoder, change, clock_wall(c->env->clock), &out->key, &out->value, &column, err);
+    code = encoder_change(route->encoder, change, c->now_us, &out->key, &out->value, &column, err);
     if (code == OK) code = encode_other(c, route, change, &column, err);
     if (code != OK) return code == REJECT ? (err->code = FATAL) : code;
     const struct table *table = change->table;
@@ -428,6 +429,7 @@ static enum code take_item(struct capture *c, struct err *err)
 static enum code take_items(struct capture *c, struct err *err)
 {
     size_t n_routes = c->n_routes;
+    c->now_us = clock_wall(c->env->clock);
     for (int i = 0; i < STEP_ITEMS; i++) {
         enum code code = take_item(c, err);
         if (code != OK) return code;
