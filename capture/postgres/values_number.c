@@ -238,13 +238,19 @@ static size_t count_digits(const char *p, const char *end) {
     return (size_t)(p - start);
 }
 
-/* Whether the text is a decimal with exactly `scale` digits after the point and no more than the precision
- * before it. */
+static bool all_zero(const char *p, const char *end) {
+    while (p < end && (*p == '0' || *p == '.'))
+        p++;
+    return p == end;
+}
+
+/* Whether the text is a decimal as the server prints it, with exactly `scale` digits after the point and no more
+ * than the precision before it. Each number has one text only: its bytes make the key and the partition. */
 static const char *check_decimal(struct slice text, int precision, int scale) {
     const char *p = text.data, *end = p + text.len;
     p += p < end && *p == '-';
     size_t whole = count_digits(p, end);
-    if (whole == 0)
+    if (whole == 0 || (whole > 1 && *p == '0') || (*text.data == '-' && all_zero(p, end)))
         return "not a decimal";
     size_t counted = *p == '0' ? whole - 1 : whole; /* 0.5 in numeric(1,1) */
     if (counted > (size_t)(precision - scale))

@@ -38,7 +38,7 @@ def violations(world, enough=None, deadline_s=100):
     try:
         until = now() + deadline_s
         with world.replica.connect() as connection, connection.cursor() as cursor:
-            while (reads < READS or len(states) < 20) and now() < until:
+            while (enough or reads < READS or len(states) < 20) and now() < until:
                 cursor.execute(SUM)
                 found += cursor.fetchone()[0] != TOTAL
                 reads += 1

@@ -419,6 +419,8 @@ static const struct refused_case refused_cases[] = {
     {COLUMN(DECIMAL), "15", "not a decimal of its numeric's scale"},
     {COLUMN(DECIMAL), "1234.50", "more digits than its numeric's precision"},
     {COLUMN(DECIMAL), ".50", "not a decimal"},
+    {COLUMN(DECIMAL), "01.50", "not a decimal"},
+    {COLUMN(DECIMAL), "-0.00", "not a decimal"},
     {COLUMN(DECIMAL), "", "not a decimal"},
     {&tight, "1.00", "more digits than its numeric's precision"},
     {&money, "1,00 \xe2\x82\xac", "not money under lc_monetary C"},
