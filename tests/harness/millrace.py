@@ -60,6 +60,7 @@ class Millrace:
 
     def term(self, within_s=5, expect=0):
         """SIGTERM; fails unless it ends in time and with that exit code. Returns the seconds it took."""
+        wait_until(lambda: self.process.heeds(signal.SIGTERM) or not self.alive(), 20, f"{self.name} to heed signals", every_s=0.005)
         start = now()
         self.process.signal(signal.SIGTERM)
         try:

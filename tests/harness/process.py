@@ -84,6 +84,15 @@ class Process:
         if self.alive():
             os.kill(self.pid, number)
 
+    def heeds(self, number):
+        """Whether it catches this signal or takes it from a descriptor, and so has begun."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+        except OSError:
+            return False
+        masks = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigBlk:", "SigCgt:"))]
+        return any(mask >> (number - 1) & 1 for mask in masks)
+
     def wait(self, deadline_s, what=None):
         """Waits for its end and returns the exit code (negative: the signal that ended it)."""
         wait_until(lambda: not self.alive(), deadline_s, what or f"end of {self.name}", every_s=0.01)
