@@ -32,13 +32,14 @@ def toothless(database):
 
 
 class Watch(threading.Thread):
-    """`strict`: the replica promises whole transactions; otherwise only that nothing goes back."""
+    """`strict`: the replica promises whole transactions; otherwise only that nothing goes back while its server lives: sinks commit with
+    synchronous_commit = off, so a crash may take what readers have seen, rows and position together."""
 
     def __init__(self, storm, name, database, strict):
         super().__init__(name=f"watch {name}", daemon=True)
         self.storm, self.database, self.strict = storm, database, strict
         self.sink, self.connection = name, None
-        self.snapshots, self.last, self.position = 0, {}, None
+        self.snapshots, self.last, self.position, self.life = 0, {}, None, None
 
     def seen(self, writer):
         """The newest transaction of a writer that a reader of this replica saw."""
@@ -60,6 +61,9 @@ class Watch(threading.Thread):
             self.connection = self.database.connect(autocommit=False)
             self.connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with self.connection.cursor() as cursor:
+            cursor.execute("select pg_postmaster_start_time()")
+            if self.life != (life := cursor.fetchone()[0]):
+                self.last, self.position, self.life = {}, None, life
             cursor.execute("select id, seq from writer")
             seqs = dict(cursor.fetchall())
             cursor.execute("select min(commit_seq), min(generation), min(commit_lsn) from millrace.sink_worker")
