@@ -8,6 +8,7 @@
 
 #include <libpq-fe.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -643,6 +644,7 @@ struct writer {
     pthread_t thread;
     int number;
     volatile bool *stop;
+    sem_t *under_way; /* posted after the first commit */
     int commits;
 };
 
@@ -662,10 +664,10 @@ static void *write_along(void *arg) {
             "NOTHING; COMMIT",
             a, n, b, b, (a + b) % ROWS, (a + b) % ROWS);
         PGresult *res = PQexec(conn, text);
-        if (PQresultStatus(res) == PGRES_COMMAND_OK)
-            w->commits++;
-        else
+        if (PQresultStatus(res) != PGRES_COMMAND_OK)
             PQclear(PQexec(conn, "ROLLBACK"));
+        else if (w->commits++ == 0)
+            sem_post(w->under_way);
         PQclear(res);
     }
     PQfinish(conn);
@@ -713,13 +715,20 @@ static void snapshot_and_stream_are_exact_while_writers_write_and_the_source_res
     sql(f->db, "CREATE TABLE w (id int PRIMARY KEY, n bigint); INSERT INTO w SELECT i, 0 FROM "
                "generate_series(0, 399, 2) i");
     volatile bool stop = false;
+    sem_t under_way;
     struct writer writers[WRITERS] = {0};
+    sem_init(&under_way, 0, 0);
     for (int i = 0; i < WRITERS; i++) {
         writers[i].number = i + 1;
         writers[i].stop = &stop;
+        writers[i].under_way = &under_way;
         pthread_create(&writers[i].thread, NULL, write_along, &writers[i]);
     }
-    usleep(200000);
+    struct timespec deadline;
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += 30;
+    for (int i = 0; i < WRITERS; i++)
+        assert_int_equal(sem_timedwait(&under_way, &deadline), 0);
     struct model *m = calloc(1, sizeof *m);
     open_source(f);
     unsigned seed = 1;

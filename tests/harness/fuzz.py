@@ -33,9 +33,9 @@ def build():
 class Fuzzer:
     """One target. After run(): `failure` (None: all held), `inputs`, `edges`, `seconds`, and `kept`, the input that failed."""
 
-    def __init__(self, name, build, run, seconds):
+    def __init__(self, name, build, run, seconds, seed):
         self.name, self.program = name, build / "fuzz" / f"fuzz_{name}"
-        self.run_dir, self.seconds = run, seconds
+        self.run_dir, self.seconds, self.seed = run, seconds, seed
         self.kept = build / "artifacts" / name
         self.failure, self.inputs, self.edges = None, 0, 0
 
@@ -46,7 +46,7 @@ class Fuzzer:
         before = set(self.kept.iterdir())
         argv = [self.program, f"-max_total_time={self.seconds}", f"-rss_limit_mb={MEMORY_MB}", f"-timeout={int(INPUT_S * SLOW)}",
                 f"-max_len={_LENGTHS.get(self.name, 16384)}", f"-artifact_prefix={self.kept}/", "-print_final_stats=1",
-                "-verbosity=1", corpus]
+                "-verbosity=1", f"-seed={self.seed}", corpus]
         if (HERE / "corpus" / self.name).is_dir():
             argv.append(HERE / "corpus" / self.name)
         if (HERE / f"fuzz_{self.name}.dict").exists():
@@ -85,12 +85,12 @@ class Fuzzer:
         return f"{self.inputs} inputs, {self.edges} edges"
 
 
-def run(names, directory, run_dir, seconds, tell):
-    """Runs the targets, two at a time, and calls tell(fuzzer) for each as it ends."""
+def run(names, directory, run_dir, seconds, tell, seed=0):
+    """Runs the targets, two at a time, and calls tell(fuzzer) for each as it ends. `seed` 0: another one each time."""
     lock = threading.Lock()
 
     def one(name):
-        fuzzer = Fuzzer(name, Path(directory), run_dir, seconds).run()
+        fuzzer = Fuzzer(name, Path(directory), run_dir, seconds, seed).run()
         with lock:
             tell(fuzzer)
 
