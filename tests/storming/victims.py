@@ -143,12 +143,12 @@ class Capture(Role):
     took_over = r"msg=open "
 
     def lay_to_rest(self, old):
-        """As soon as the new one has committed, the old one ends by itself. Until then each fences the other at its start, which may go on
-        for long where the first commit takes longer than the other's patience; then the old one is told to end."""
+        """Where the new one has the slot, the old one ends by itself as soon as the new one has committed. Where the old one kept the slot,
+        the new one is its standby; then the old one is told to end."""
         try:
             code = old.wait(RIVALS_S)
         except Late:
-            self.tell(f"the stopped one went on and is a rival after {RIVALS_S} s: told to end")
+            self.tell(f"the stopped one went on and is alive after {RIVALS_S} s: told to end")
             old.term(within_s=15)
             return
         assert "journal-fenced" in old.tail(20), f"the stopped capture ended with {code}, not journal-fenced:\n{old.tail()}"
