@@ -1,4 +1,5 @@
 """Private PostgreSQL clusters. Version 15 is Debian's; 17 is the second one, fetched by setup/fetch."""
+import fcntl
 import os
 import shutil
 import signal
@@ -263,7 +264,9 @@ def _binaries(run, version):
     if server_user():
         # The server's user may not be let into root's own directories: it gets a copy.
         copy = run.top.path / f"postgres{version}"
-        if not copy.exists():
-            shutil.copytree(path, copy, symlinks=True)
+        with open(f"{copy}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not copy.exists():
+                shutil.copytree(path, copy, symlinks=True)
         path = copy
     return path / "bin"

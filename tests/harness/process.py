@@ -15,6 +15,27 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 _living = set()
 _ports = set()
+_lane, _lanes = 0, 1
+
+
+def own_pid():
+    return os.getpid()
+
+
+def belong_to(parent, death):
+    """This process gets the signal `death` when its parent dies, and ends now if it has already."""
+    _libc.prctl(_PR_SET_PDEATHSIG, int(death))
+    if os.getppid() != parent:
+        os._exit(127)
+
+
+def become_lane(number, of):
+    """This forked process is one of several runners: what its parent started is none of its business, and of the ports
+    each has its own part, so that the port of a server that is down is not taken by another lane."""
+    global _lane, _lanes
+    _lane, _lanes = number, of
+    _living.clear()
+    random.seed()
 
 
 def free_port():
@@ -22,7 +43,7 @@ def free_port():
     finds its port free again when it restarts."""
     while True:
         port = random.randint(15000, 31999)
-        if port in _ports:
+        if port in _ports or port % _lanes != _lane:
             continue
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -58,16 +79,10 @@ class Process:
         self.name, self.log = Path(str(argv[0])).name, Path(log)
         environment = {k: v for k, v in os.environ.items() if k not in unset} | {k: str(v) for k, v in (env or {}).items()}
         runner = os.getpid()
-
-        def tie():
-            _libc.prctl(_PR_SET_PDEATHSIG, int(death))
-            if os.getppid() != runner:
-                os._exit(127)
-
         as_user = dict(user=user.pw_uid, group=user.pw_gid, extra_groups=[]) if user else {}
         with open(self.log, "ab") as out:
             self.child = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd,
-                                          env=environment, start_new_session=True, preexec_fn=tie, **as_user)
+                                          env=environment, start_new_session=True, preexec_fn=lambda: belong_to(runner, death), **as_user)
         self.pid = self.child.pid
         _living.add(self)
 
