@@ -11,8 +11,8 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
-#include "capture/topic.h"
 #include "schemas/encode.h"
+#include "schemas/topic.h"
 
 enum {
     STEP_ITEMS = 256,

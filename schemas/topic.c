@@ -1,4 +1,4 @@
-#include "capture/topic.h"
+#include "schemas/topic.h"
 
 static bool put_plain(struct buf *out, const char *name)
 {

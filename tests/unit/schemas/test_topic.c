@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "capture/topic.h"
+#include "schemas/topic.h"
 
 static const char *name_of(const char *schema, const char *table)
 {
