@@ -14,13 +14,11 @@ static const struct meaning {
 } meanings[] = {
     /* A person must grant or mend something. */
     {E(TOPIC_AUTHORIZATION_FAILED), FATAL, ERR_JOURNAL_REFUSED,
-     "Grant Read, Write, Create, Describe and DescribeConfigs on the topics with our prefix (kafka-acls "
-     "--add --topic <prefix>. "
-     "--resource-pattern-type prefixed)"},
+     "Grant Read (a sink needs no more), Write, Create and DescribeConfigs on the topics with our prefix "
+     "(kafka-acls --add --topic <prefix>. --resource-pattern-type prefixed)"},
     {E(TRANSACTIONAL_ID_AUTHORIZATION_FAILED), FATAL, ERR_JOURNAL_REFUSED,
-     "Grant Write and Describe on the transactional ids that begin with millrace.<prefix>. (kafka-acls --add "
-     "--transactional-id "
-     "millrace.<prefix>. --resource-pattern-type prefixed)"},
+     "Grant Write on the transactional ids that begin with millrace.<prefix>. (kafka-acls --add "
+     "--transactional-id millrace.<prefix>. --resource-pattern-type prefixed)"},
     {E(CLUSTER_AUTHORIZATION_FAILED), FATAL, ERR_JOURNAL_REFUSED,
      "Grant Create on the topics with our prefix, and IdempotentWrite on the cluster for brokers older than "
      "2.8"},
@@ -57,9 +55,12 @@ static const struct meaning {
      "A topic with cleanup.policy=compact takes no records without a key"},
 
     /* What a reader asked for is not there any more. */
-    {E(OFFSET_OUT_OF_RANGE), FATAL, ERR_JOURNAL_GAP, "Take a new snapshot: millrace capture --config FILE --resnapshot (or run)"},
-    {E(_AUTO_OFFSET_RESET), FATAL, ERR_JOURNAL_GAP, "Take a new snapshot: millrace capture --config FILE --resnapshot (or run)"},
-    {E(_NO_OFFSET), FATAL, ERR_JOURNAL_GAP, "Take a new snapshot: millrace capture --config FILE --resnapshot (or run)"},
+    {E(OFFSET_OUT_OF_RANGE), FATAL, ERR_JOURNAL_GAP,
+     "Take a new snapshot: millrace capture --config FILE --resnapshot (or run)"},
+    {E(_AUTO_OFFSET_RESET), FATAL, ERR_JOURNAL_GAP,
+     "Take a new snapshot: millrace capture --config FILE --resnapshot (or run)"},
+    {E(_NO_OFFSET), FATAL, ERR_JOURNAL_GAP,
+     "Take a new snapshot: millrace capture --config FILE --resnapshot (or run)"},
 
     /* Somebody took our transactional id: a newer agent, or a broker that timed us out. Opening anew finds
        out which. */

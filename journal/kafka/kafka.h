@@ -67,6 +67,12 @@ MUST_CHECK enum code kafka_handle_open(struct kafka_handle *h, const struct kafk
                                        const char *source, kafka_delivered_f *delivered, struct err *err);
 void kafka_handle_close(struct kafka_handle *h);
 
+/* A broker has answered: what went wrong before it is over. */
+static inline void kafka_heard(struct kafka_handle *h) {
+    h->refused = RD_KAFKA_RESP_ERR_NO_ERROR;
+    h->down_since_us = 0;
+}
+
 /* Monotonic time `wait_ms` from now. */
 int64_t kafka_deadline(const struct journal_env *env, int64_t wait_ms);
 /* Milliseconds to the deadline, at most `slice_ms`; 0 when it is over or the stop is asked for. */

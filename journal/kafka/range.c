@@ -5,6 +5,22 @@
 
 #define BATCH 500
 
+/* Brokers do not show topics that we may not read; asked for one by name, they say so. (Only a consumer asks:
+ * others would have it made, where brokers make topics by themselves.) */
+static bool hidden(struct kafka_handle *h, const char *topic, int wait_ms) {
+    const struct rd_kafka_metadata *m;
+    bool found = false;
+    if (rd_kafka_type(h->rk) != RD_KAFKA_CONSUMER)
+        return false;
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(h->rk, topic, NULL);
+    if (rd_kafka_metadata(h->rk, 0, rkt, &m, wait_ms) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        found = m->topic_cnt == 1 && m->topics[0].err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        rd_kafka_metadata_destroy(m);
+    }
+    rd_kafka_topic_destroy(rkt);
+    return found;
+}
+
 enum code kafka_watermarks(struct kafka_handle *h, const char *topic, int partition, int64_t deadline_us,
                            int64_t *ret_low, int64_t *ret_end, struct err *err) {
     for (;;) {
@@ -13,14 +29,20 @@ enum code kafka_watermarks(struct kafka_handle *h, const char *topic, int partit
             return kafka_timeout(h, "ask for the ends of a topic", err);
         rd_kafka_resp_err_t e =
             rd_kafka_query_watermark_offsets(h->rk, topic, partition, ret_low, ret_end, left);
-        if (e == RD_KAFKA_RESP_ERR_NO_ERROR)
+        if (e == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            kafka_heard(h);
             return OK;
+        }
         if (e == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || e == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
             e == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
-            return AGAIN;
+            return hidden(h, topic, left)
+                       ? kafka_error(err, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "read topic", topic)
+                       : AGAIN;
         if (!kafka_passing(e))
             return kafka_error(err, e, "read topic", topic);
         rd_kafka_poll(h->rk, 10);
+        if (h->refused && h->down_since_us)
+            return kafka_timeout(h, "ask for the ends of a topic", err);
     }
 }
 

@@ -86,8 +86,7 @@ static enum code stream_peek(struct kafka_reader *r, struct kafka_stream *s, con
             s->n = n > 0 ? (int)n : 0;
             if (!s->n)
                 return AGAIN;
-            r->h.down_since_us = 0;
-            r->h.refused = RD_KAFKA_RESP_ERR_NO_ERROR;
+            kafka_heard(&r->h);
         }
         rd_kafka_message_t *m = s->messages[s->next];
         if (!m->err) {

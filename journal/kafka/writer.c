@@ -30,17 +30,31 @@ enum code kafka_fail(struct kafka_writer *w, enum code code, struct err *err) {
     return code;
 }
 
-/* A record that was thrown away says only that; the producer knows why. */
-static rd_kafka_resp_err_t reason_of(rd_kafka_t *rk, rd_kafka_resp_err_t error) {
+/* Why the producer, or its transaction, cannot go on: a transaction that has failed answers any other call
+ * with its error (and one that has not is no worse for being asked). */
+static rd_kafka_resp_err_t failure_of(const struct kafka_writer *w) {
     char why[512];
+    rd_kafka_resp_err_t code = rd_kafka_fatal_error(w->h.rk, why, sizeof why);
+    if (code || !w->transactional)
+        return code;
+    rd_kafka_error_t *error = rd_kafka_begin_transaction(w->h.rk);
+    if (error && rd_kafka_error_txn_requires_abort(error))
+        code = rd_kafka_error_code(error);
+    if (error)
+        rd_kafka_error_destroy(error);
+    return code;
+}
+
+/* A record that was thrown away says only that; the producer knows why. */
+static rd_kafka_resp_err_t reason_of(const struct kafka_writer *w, rd_kafka_resp_err_t error) {
     bool purged = error == RD_KAFKA_RESP_ERR__PURGE_QUEUE || error == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
-    rd_kafka_resp_err_t fatal =
-        purged ? rd_kafka_fatal_error(rk, why, sizeof why) : RD_KAFKA_RESP_ERR_NO_ERROR;
-    return fatal ? fatal : error;
+    rd_kafka_resp_err_t failure = purged ? failure_of(w) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    return failure ? failure : error;
 }
 
 void kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *handle) {
     struct kafka_writer *w = handle;
+    (void)rk;
     struct parcel *parcel = m->_private;
     int topic = parcel->topic;
     uint32_t bytes = parcel->charge;
@@ -54,7 +68,7 @@ void kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *handle) 
     if (m->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !w->h.journal->compressed) {
         kafka_fail(w, kafka_too_large(&err, name, bytes, w->ends.topics[topic].bytes_max), &err);
     } else if (m->err) {
-        kafka_fail(w, kafka_error(&err, reason_of(rk, m->err), "deliver a record to topic", name), &err);
+        kafka_fail(w, kafka_error(&err, reason_of(w, m->err), "deliver a record to topic", name), &err);
     } else if (m->offset < 0) {
         /* librdkafka takes a record for delivered when a later one was (IMPLICITACK). It may be lost: brokers
          * accept any first sequence number of a producer they have not met, so the second batch can stand
@@ -72,7 +86,7 @@ void kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *handle) 
                            name, m->partition, w->ends.topics[topic].ends[m->partition], m->offset),
                    &err);
     } else {
-        w->h.refused = RD_KAFKA_RESP_ERR_NO_ERROR;
+        kafka_heard(&w->h);
         kafka_ends_note(&w->ends, topic, m->partition, m->offset);
     }
 }

@@ -18,14 +18,16 @@ _JVM = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xms64m"
 class Kafka:
     """`config`: broker settings over the defaults; `jvm`: Java options instead of those for a fast start. `node` in all methods
     counts from 1. `proxied`: `brokers` are proxies that know Kafka's messages (proxies[node]), one before each node; what the harness
-    itself asks goes past them (`direct`). `secure`: the protocol of one listener more, whose ports are secure_ports[node]."""
+    itself asks goes past them (`direct`). `secure`: the protocol of one listener more, whose ports are secure_ports[node]; `users`:
+    {name: password} of those who may log in there by SCRAM-SHA-512."""
 
-    def __init__(self, run, nodes=1, name="kafka", config=None, jvm=None, start=True, proxied=False, secure=None):
+    def __init__(self, run, nodes=1, name="kafka", config=None, jvm=None, start=True, proxied=False, secure=None, users=None):
         if not (CACHE / "kafka" / ".done").exists():
             raise RuntimeError("Kafka is missing: run setup/fetch kafka")
         self.name, self.nodes = name, range(1, nodes + 1)
         self.dir = run.fresh(name)
         self.ports = {n: (free_port(), free_port()) for n in self.nodes}
+        self.users = users or {}
         self.secure, self.secure_ports = secure, {n: free_port() for n in self.nodes} if secure else {}
         self.proxies = {n: Proxy(free_port(), wire.Kafka) for n in self.nodes} if proxied else {}
         self.processes, self.config, self.jvm = {}, config or {}, jvm or _JVM
@@ -87,7 +89,8 @@ class Kafka:
         } | self.config
         path = self.dir / f"node{node}.properties"
         path.write_text("".join(f"{k}={v}\n" for k, v in settings.items()))
-        return Process(self._java(256, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", path), self.log(node))
+        scram = [a for user, password in self.users.items() for a in ("--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]")]
+        return Process(self._java(256, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", path, *scram), self.log(node))
 
     def launch(self, node=1):
         """Starts a node without waiting for it."""

@@ -388,6 +388,25 @@ def _ask(brokers, what, start):
         _check(error, what)
 
 
+_ACL_OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
+_ACL_TOPIC, _ACL_PREFIXED, _ACL_ALLOW = 2, 4, 3
+
+
+def topic_rights(brokers, user, prefix, operations, allow=True):
+    """Allows a user these operations on the topics whose names begin so, or takes the right away again."""
+    def start(rk, handle, queue):
+        make = rk.rd_kafka_AclBinding_new if allow else rk.rd_kafka_AclBindingFilter_new
+        make.restype, why = c.c_void_p, c.create_string_buffer(256)
+        bindings = [make(_ACL_TOPIC, prefix.encode(), _ACL_PREFIXED, f"User:{user}".encode(), b"*", _ACL_OPERATIONS[o], _ACL_ALLOW, why, c.c_size_t(256))
+                    for o in operations]
+        assert all(bindings), why.value.decode()
+        array, count = (c.c_void_p * len(bindings))(*bindings), c.c_size_t(len(bindings))
+        (rk.rd_kafka_CreateAcls if allow else rk.rd_kafka_DeleteAcls)(handle, array, count, None, queue)
+        for binding in bindings:
+            rk.rd_kafka_AclBinding_destroy(c.c_void_p(binding))
+    _ask(brokers, f"rights of {user}", start)
+
+
 def add_partitions(brokers, topic, total):
     def start(rk, handle, queue):
         rk.rd_kafka_NewPartitions_new.restype = c.c_void_p

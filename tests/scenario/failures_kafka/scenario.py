@@ -369,6 +369,35 @@ def test_compaction_removes_what_is_old(world):
     m.term()
 
 
+@failure("F97", "Two of three brokers die",
+         happens="What only one broker has may be lost; with unclean leader election, what was acknowledged is.",
+         does="Topics are replicated and writes wait for two replicas (`min.insync.replicas`): nothing is acknowledged to the source until the brokers are back. A topic with unclean "
+              "leader election is refused at the start.",
+         todo="Bring the brokers back. For the setting: the message has the command.", ends="equal journal-topic")
+def test_two_of_three_brokers_die(world):
+    kafka = world.private_kafka(nodes=3)
+    m = pipeline(world, replication=3)
+    with writing(world, 0.05):
+        for node in (2, 3):
+            kafka.kill9(node)
+        m.wait_log("name=journal-unreachable", 120)
+        for node in (2, 3):
+            kafka.launch(node)
+        kafka.wait_ready()
+    world.wait_equal(deadline_s=120)
+    check_history(kafka, world.prefix)
+    m.term()
+    topic = f"{world.prefix}.public.t"
+    kafka_client.alter_topic(kafka.direct, topic, {"cleanup.policy": "compact", "unclean.leader.election.enable": "true"})
+    world.source.sql("update t set v = 'not yet'")
+    m.start()
+    stops(m, "journal-topic", topic, "unclean.leader.election.enable=false")
+    kafka_client.alter_topic(kafka.direct, topic, {"cleanup.policy": "compact"})
+    m.start()
+    world.wait_equal()
+    m.term()
+
+
 @failure("F94b", "The brokers have deleted records that a sink still needs",
          happens="Retention was set on a topic by hand, or its records were deleted, while a sink was away.",
          does="Capture refuses topics with retention when it starts. The sink that finds its offset gone stops, before it applies anything behind the hole.",
@@ -551,5 +580,5 @@ def test_corrupt_records_park_their_tables_in_key_mode(world):
     capture.term()
 
 
-for slow in (test_a_corrupt_record_stops_the_sink, test_the_end_of_a_transaction_is_lost_or_late, test_deliveries_fail_inside_a_transaction):
+for slow in (test_a_corrupt_record_stops_the_sink, test_the_end_of_a_transaction_is_lost_or_late, test_deliveries_fail_inside_a_transaction, test_two_of_three_brokers_die):
     slow.timeout_s = 300
