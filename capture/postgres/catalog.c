@@ -1,10 +1,11 @@
 #include "capture/postgres/catalog.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
 #include "base/log.h"
+#include "capture/postgres/labels.h"
 #include "capture/postgres/silent.h"
+#include "capture/postgres/today.h"
 #include "capture/postgres/types.h"
 
 enum { BUCKETS = 1024 };
@@ -107,122 +108,15 @@ void catalog_name_type(struct catalog *c, uint32_t oid, struct slice schema, str
         t->text = arena_strdup(&c->arena, buf_cstr(&text));
 }
 
-/* ---- what the catalog says today ------------------------------------------------------------------- */
-
-/* The row of one table, its lists as JSON. */
-struct today {
-    bool found;
-    char identity;
-    json_t *key;       /* column names in the primary key's order, or NULL */
-    json_t *index;     /* the same of the identity index */
-    json_t *columns;   /* [name, not_null, toastable, generated, type, typmod, missing] */
-    json_t *ancestors; /* [schema, name] of the tables above a partition */
-    char schema[PG_NAME_MAX], name[PG_NAME_MAX];
-};
-
-static void today_free(struct today *t) {
-    json_decref(t->key);
-    json_decref(t->index);
-    json_decref(t->columns);
-    json_decref(t->ancestors);
-}
-#define CLEANUP_TODAY __attribute__((cleanup(today_free))) struct today
-
-static const char today_sql[] =
-    "SELECT c.relreplident, "
-    "(SELECT json_agg(a.attname ORDER BY k.ord) FROM pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, "
-    "ord), pg_attribute a"
-    " WHERE i.indrelid = c.oid AND i.indisprimary AND k.ord <= i.indnkeyatts AND a.attrelid = c.oid AND "
-    "a.attnum = k.attnum), "
-    "(SELECT json_agg(a.attname ORDER BY k.ord) FROM pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, "
-    "ord), pg_attribute a"
-    " WHERE i.indrelid = c.oid AND i.indisreplident AND k.ord <= i.indnkeyatts AND a.attrelid = c.oid AND "
-    "a.attnum = k.attnum), "
-    "(SELECT json_agg(json_build_array(a.attname, a.attnotnull, a.attlen = -1 AND a.attstorage IN ('x', 'e', "
-    "'m'), "
-    "  a.attgenerated <> '', a.atttypid::bigint, a.atttypmod, CASE WHEN a.atthasmissing THEN "
-    "a.attmissingval::text::text[] END) ORDER BY a.attnum) FROM pg_attribute a"
-    " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), "
-    "CASE WHEN c.relispartition THEN (SELECT json_agg(json_build_array(n2.nspname, c2.relname)) FROM "
-    "pg_partition_ancestors(c.oid) p"
-    "  JOIN pg_class c2 ON c2.oid = p.relid AND c2.oid <> c.oid JOIN pg_namespace n2 ON n2.oid = "
-    "c2.relnamespace) END, "
-    "n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %u";
-
-static json_t *json_of(const PGresult *res, int column) {
-    return PQgetisnull(res, 0, column) ? NULL : json_loads(pgsource_text(res, 0, column), 0, NULL);
-}
-
-static enum code today_read(struct catalog *c, uint32_t relid, struct today *ret, struct err *err) {
-    CLEANUP_BUF sql = {0};
-    buf_printf(&sql, today_sql, relid);
-    CLEANUP_RESULT *res = NULL;
-    enum code code =
-        pgsource_query(c->conn, c->env, 10000, "reading a table's columns", buf_cstr(&sql), &res, err);
-    if (code)
-        return code;
-    ret->found = PQntuples(res) == 1;
-    if (!ret->found)
-        return OK;
-    ret->identity = pgsource_text(res, 0, 0)[0];
-    ret->key = json_of(res, 1);
-    ret->index = json_of(res, 2);
-    ret->columns = json_of(res, 3);
-    ret->ancestors = json_of(res, 4);
-    snprintf(ret->schema, sizeof ret->schema, "%s", pgsource_text(res, 0, 5));
-    snprintf(ret->name, sizeof ret->name, "%s", pgsource_text(res, 0, 6));
-    return OK;
-}
-
-static json_t *today_column(const struct today *t, struct slice name) {
-    size_t i;
-    json_t *column;
-    json_array_foreach(
-        t->columns, i,
-        column) if (slice_is(name, json_string_value(json_array_get(column, 0)))) return column;
-    return NULL;
-}
-
-static bool list_has(const json_t *names, struct slice name) {
-    for (size_t i = 0; i < json_array_size(names); i++)
-        if (slice_is(name, json_string_value(json_array_get(names, i))))
-            return true;
-    return false;
-}
-
 enum code catalog_shape(struct catalog *c, uint32_t relid, const char *published, struct arena *arena,
                         struct pgoutput_relation *ret, bool *ret_found, struct err *err) {
     CLEANUP_TODAY t = {0};
-    enum code code = today_read(c, relid, &t, err);
+    enum code code = today_read(c->conn, c->env, relid, &t, err);
     if (code)
         return code;
     *ret_found = t.found;
     ret->relid = relid;
-    ret->schema = slice_of(arena_strdup(arena, t.schema));
-    ret->name = slice_of(arena_strdup(arena, t.name));
-    ret->identity = t.identity;
-    ret->n = 0;
-    json_t *names = published ? json_loads(published, 0, NULL) : NULL, *column;
-    size_t i;
-    json_array_foreach(t.columns, i, column) {
-        struct slice name = slice_of(json_string_value(json_array_get(column, 0)));
-        bool sent = names ? list_has(names, name) : true;
-        if (json_is_true(json_array_get(
-                column, 3))) /* before 18 the list names generated columns, but they are not sent */
-            sent = sent && names && PQserverVersion(c->conn) >= 180000;
-        if (!sent || ret->n >= PGOUTPUT_COLUMNS_MAX)
-            continue;
-        ret->columns[ret->n++] = (struct pgoutput_column){
-            .identity = t.identity == 'f' || list_has(t.identity == 'i'   ? t.index
-                                                      : t.identity == 'd' ? t.key
-                                                                          : NULL,
-                                                      name),
-            .name = arena_copy(arena, name),
-            .type = (uint32_t)json_integer_value(json_array_get(column, 4)),
-            .typmod = (int32_t)json_integer_value(json_array_get(column, 5)),
-        };
-    }
-    json_decref(names);
+    today_shape(&t, published, PQserverVersion(c->conn), arena, ret);
     return OK;
 }
 
@@ -297,7 +191,7 @@ static void fill_key(const struct pgoutput_relation *shape, const struct today *
                 names[n++] = shape->columns[i].name;
     bool same = (int)json_array_size(order) == n;
     for (int i = 0; i < n; i++)
-        same = same && list_has(order, names[i]);
+        same = same && today_names(order, names[i]);
     if (same || shape->identity == 'f' || shape->identity == 'n') {
         n = (int)json_array_size(order);
         for (int i = 0; i < n; i++)
@@ -355,32 +249,13 @@ static enum code fill_table(struct catalog *c, const struct pgoutput_relation *s
     return OK;
 }
 
-/* Values of the column may be stored out of line. Of a table that was dropped since, only the kind is known. */
-static bool is_toastable(const struct today *t, const struct column *column) {
-    if (t->found)
-        return json_is_true(json_array_get(today_column(t, slice_of(column->name)), 2));
-    switch (column->kind) {
-    case KIND_TEXT:
-    case KIND_BYTES:
-    case KIND_JSON:
-    case KIND_XML:
-    case KIND_DECIMAL:
-    case KIND_BITS:
-    case KIND_LTREE:
-    case KIND_TSVECTOR:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* Updates of such a table may leave large values out, both then and now; never those of its identity, which
  * the server logs when they are stored out of line. */
 static enum code fill_partial(struct catalog *c, const struct pgoutput_relation *shape, const struct today *t,
                               struct table *table, struct err *err) {
     bool toastable = false;
     for (int i = 0; i < table->n_columns; i++)
-        toastable |= !table->columns[i].key && is_toastable(t, &table->columns[i]);
+        toastable |= !table->columns[i].key && today_toastable(t, &table->columns[i]);
     bool then = toastable && shape->identity != 'f' && shape->identity != 'n';
     table->partial = then && c->options->partial_rows == PG_PARTIAL_HISTORY;
     if (!then || table->partial || !t->found || t->identity == 'f' || t->identity == 'n')
@@ -462,21 +337,6 @@ static bool dropped(struct catalog *c, const struct pgoutput_relation *shape, st
 
 /* ---- rows that changed without events -------------------------------------------------------------- */
 
-static bool has_label(const char *const *labels, const char *label) {
-    for (; labels && *labels; labels++)
-        if (strcmp(*labels, label) == 0)
-            return true;
-    return false;
-}
-
-/* A label can be renamed, but never dropped. */
-static bool lost_label(const char *const *old, const char *const *now) {
-    for (; old && *old; old++)
-        if (!has_label(now, *old))
-            return true;
-    return false;
-}
-
 static bool renamed_label(const struct relation *old, const struct pgoutput_relation *shape, const int *to,
                           const struct table *now) {
     for (int i = 0; i < shape->n; i++) {
@@ -484,7 +344,7 @@ static bool renamed_label(const struct relation *old, const struct pgoutput_rela
             continue;
         for (int k = 0; k < old->table->n_columns; k++)
             if (old->types[k] == shape->columns[i].type && old->table->columns[k].kind == KIND_ENUM &&
-                lost_label(old->table->columns[k].labels, now->columns[to[i]].labels))
+                labels_lost(old->table->columns[k].labels, now->columns[to[i]].labels))
                 return true;
     }
     return false;
@@ -523,7 +383,7 @@ enum code catalog_take(struct catalog *c, const struct pgoutput_relation *shape,
     CLEANUP_TODAY t = {0};
     enum code code = settle(c, err);
     if (code == OK)
-        code = today_read(c, shape->relid, &t, err);
+        code = today_read(c->conn, c->env, shape->relid, &t, err);
     if (code)
         return code;
     const struct table *kept = NULL;
@@ -576,34 +436,6 @@ void catalog_make_nullable(struct catalog *c, struct relation *r, int column) {
     arena_free(&scratch);
 }
 
-static bool same_labels(const char *const *a, const char *const *b) {
-    while (a && b && *a && *b && strcmp(*a, *b) == 0)
-        a++, b++;
-    return a && b && !*a && !*b;
-}
-
-static size_t count_labels(const char *const *labels) {
-    size_t n = 0;
-    while (labels && labels[n])
-        n++;
-    return n;
-}
-
-/* Today's labels, then those of `old` and `label` where today does not have them. */
-static const char *const *join_labels(const char *const *today, const char *const *old, const char *label,
-                                      struct arena *arena) {
-    size_t n = count_labels(today);
-    const char **labels = arena_zalloc(arena, sizeof *labels * (n + count_labels(old) + 2));
-    if (n)
-        memcpy(labels, today, sizeof *labels * n);
-    for (; old && *old; old++)
-        if (!has_label(labels, *old))
-            labels[n++] = *old;
-    if (!has_label(labels, label))
-        labels[n++] = label;
-    return labels;
-}
-
 enum code catalog_add_label(struct catalog *c, struct relation *r, int column, struct slice label,
                             struct err *err) {
     struct arena scratch = {0};
@@ -614,12 +446,12 @@ enum code catalog_add_label(struct catalog *c, struct relation *r, int column, s
     if (code == OK) {
         struct table *table = table_copy(r->table, &scratch);
         const char *const *old = table->columns[column].labels;
-        if (facts.type.labels && lost_label(old, facts.type.labels))
+        if (facts.type.labels && labels_lost(old, facts.type.labels))
             note(c, table, true, "a label of an enum was renamed");
         const char *text = arena_strndup(&scratch, label.data, label.len);
-        const char *const *labels = join_labels(facts.type.labels, old, text, &scratch);
+        const char *const *labels = labels_join(facts.type.labels, old, text, &scratch);
         for (int i = 0; i < table->n_types; i++)
-            if (table->types[i].kind == USER_TYPE_ENUM && same_labels(table->types[i].labels, old))
+            if (table->types[i].kind == USER_TYPE_ENUM && labels_same(table->types[i].labels, old))
                 table->types[i].labels = labels;
         for (int i = 0; i < table->n_columns; i++)
             if (i == column || (table->columns[i].kind == KIND_ENUM && r->types[i] == r->types[column]))
