@@ -464,7 +464,7 @@ static void measure(struct capture *c)
     bool behind = c->commit_us > 0 && (lag > 0 || c->appended > 0);
     metric_set(c->m_lag, (double)lag);
     metric_set(c->m_held, (double)c->env->source->held_bytes(c->source));
-    metric_set(c->m_lag_seconds, behind ? (double)(clock_wall(c->env->clock) - c->commit_us) / 1e6 : 0);
+    metric_set(c->m_lag_seconds, behind ? clock_age_s(c->env->clock, c->commit_us) : 0);
 }
 
 static enum code service(struct capture *c, struct err *err)

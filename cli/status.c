@@ -60,7 +60,7 @@ static void add_lag(json_t *sink, const struct commit_record *last)
     }
     if (slowest == INT64_MAX) slowest = 0;
     int64_t behind = (int64_t)last->seq - slowest;
-    double lag = behind > 0 && commit_us > 0 ? (double)(clock_wall(&clock_system) - commit_us) / 1e6 : 0;
+    double lag = behind > 0 && commit_us > 0 ? clock_age_s(&clock_system, commit_us) : 0;
     json_object_set_new(sink, "lag_commit_records", json_integer(behind));
     bool building = slowest == 0 && behind > 0; /* nothing applied yet: how far it is behind cannot be told in seconds */
     json_object_set_new(sink, "lag_seconds", building ? json_null() : json_real(lag));

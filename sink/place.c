@@ -129,9 +129,9 @@ static int moved_offsets(struct sink *s, struct arena *arena, struct sink_offset
 }
 
 static void committed(struct sink *s, const struct sink_progress *progress, int64_t begun) {
-    int64_t now = clock_mono(s->env->clock), wall = clock_wall(s->env->clock);
+    int64_t now = clock_mono(s->env->clock);
     for (int i = 0; i < s->n_stamps; i++)
-        metric_observe(s->m_latency, (double)(wall - s->stamps[i]) / 1e6);
+        metric_observe(s->m_latency, clock_age_s(s->env->clock, s->stamps[i]));
     s->n_stamps = 0;
     for (int i = 0; i < s->n_topics; i++)
         for (int p = 0; p < s->topics[i]->n_streams; p++)

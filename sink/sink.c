@@ -243,7 +243,7 @@ static void report_progress(struct sink *s) {
     double seqs = (double)(s->seen_seq - s->progress_seq) / seconds,
            left = (double)(s->view.commit_seq_end - s->seen_seq);
     bool behind = s->view.commit_seq_end > s->seen_seq && s->commit_us > 0;
-    metric_set(s->m_lag_seconds, behind ? (double)(clock_wall(s->env->clock) - s->commit_us) / 1e6 : 0);
+    metric_set(s->m_lag_seconds, behind ? clock_age_s(s->env->clock, s->commit_us) : 0);
     if (s->taken != s->progress_taken && s->view.commit_seq_end > s->seen_seq + 10)
         log_info(SINK_ROOM, "catching up", F_STR("sink", s->env->name), F_INT("worker", s->env->worker),
                  F_INT("seq", s->seen_seq), F_INT("of", s->view.commit_seq_end), F_INT("changes", s->taken),

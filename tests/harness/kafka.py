@@ -19,15 +19,15 @@ class Kafka:
     """`config`: broker settings over the defaults; `jvm`: Java options instead of those for a fast start. `node` in all methods
     counts from 1. `proxied`: `brokers` are proxies that know Kafka's messages (proxies[node]), one before each node; what the harness
     itself asks goes past them (`direct`). `secure`: the protocol of one listener more, whose ports are secure_ports[node]; `users`:
-    {name: password} of those who may log in there by SCRAM-SHA-512."""
+    {name: password} of those who may log in there by SCRAM-SHA-512. `env`: of the nodes."""
 
-    def __init__(self, run, nodes=1, name="kafka", config=None, jvm=None, start=True, proxied=False, secure=None, users=None):
+    def __init__(self, run, nodes=1, name="kafka", config=None, jvm=None, start=True, proxied=False, secure=None, users=None, env=None):
         if not (CACHE / "kafka" / ".done").exists():
             raise RuntimeError("Kafka is missing: run setup/fetch kafka")
         self.name, self.nodes = name, range(1, nodes + 1)
         self.dir = run.fresh(name)
         self.ports = {n: (free_port(), free_port()) for n in self.nodes}
-        self.users = users or {}
+        self.users, self.env = users or {}, env or {}
         self.secure, self.secure_ports = secure, {n: free_port() for n in self.nodes} if secure else {}
         self.proxies = {n: Proxy(free_port(), wire.Kafka) for n in self.nodes} if proxied else {}
         self.processes, self.config, self.jvm = {}, config or {}, jvm or _JVM
@@ -96,7 +96,7 @@ class Kafka:
         """Starts a node without waiting for it."""
         heap = 512 if len(self.nodes) == 1 else 320
         self.processes[node] = Process(
-            self._java(heap, "kafka.Kafka", self.dir / f"node{node}.properties"), self.log(node))
+            self._java(heap, "kafka.Kafka", self.dir / f"node{node}.properties"), self.log(node), env=self.env)
 
     def start(self, node=None, deadline_s=60):
         """Starts one node, or all; returns when they answer and know of each other."""
