@@ -74,6 +74,11 @@ struct err {
  * characters in the text (it may quote a server) are replaced by '?', newlines by "; ". Never blocks. */
 enum code err_set(struct err *err, enum code code, enum err_id id, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
+#ifdef __clang_analyzer__ /* does not see into err.c */
+static inline enum code err_code(enum code set, enum code code) { return (void)set, code; }
+#define err_set(err, code, ...) err_code(err_set(err, code, __VA_ARGS__), code)
+#endif
+
 /* Puts "prefix: " before the text that is there. Returns err->code. */
 enum code err_prefix(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

@@ -112,7 +112,7 @@ static bool set_flag(const struct flag *flag, const char *value, struct argument
     void *into = (char *)args + flag->offset;
     switch (flag->type) {
     case SET_TEXT: *(const char **)into = value; return true;
-    case SET_NUMBER: return (*(int64_t *)into = strtoll(value, NULL, 10)) > 0;
+    case SET_NUMBER: return (*(int64_t *)into = value ? strtoll(value, NULL, 10) : 0) > 0;
     case SET_SWITCH: return *(bool *)into = true;
     }
     return false;

@@ -15,12 +15,12 @@ const char *server_version(void) { return MILLRACE_VERSION; }
 
 static double resident_bytes(void)
 {
-    long total, resident = 0;
+    char line[256], *resident = NULL;
     FILE *f = fopen("/proc/self/statm", "r");
     if (!f) return 0;
-    if (fscanf(f, "%ld %ld", &total, &resident) != 2) resident = 0;
+    if (fgets(line, sizeof line, f)) resident = strchr(line, ' '); /* behind the total */
     fclose(f);
-    return (double)resident * (double)sysconf(_SC_PAGESIZE);
+    return resident ? strtod(resident, NULL) * (double)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static int page_metrics(void *arg, struct buf *out, const char **ret_type)

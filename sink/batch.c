@@ -72,7 +72,8 @@ static bool same_value(const struct value *a, const struct value *b)
 {
     if (a->tag != b->tag) return false;
     if (has_bytes(a)) return slice_eq(a->s, b->s);
-    return a->tag == VALUE_POINT ? memcmp(a->xy, b->xy, sizeof a->xy) == 0 : a->i == b->i;
+    if (a->tag != VALUE_POINT) return a->i == b->i;
+    return memcmp((const char *)a->xy, (const char *)b->xy, sizeof a->xy) == 0; /* the same bits: -0 is not 0 */
 }
 
 static bool same_key(const struct table *table, const struct value *a, const struct value *b)

@@ -76,7 +76,7 @@ static void check_limits(struct checking *c, const PGresult *res, bool slot_foun
                 "ALTER SYSTEM SET wal_level = logical; then restart the server");
     else
         finding(c, "ok", "source-wal-level", "wal_level is logical", "");
-    int senders = atoi(pgsource_text(res, 0, 1)), slots = atoi(pgsource_text(res, 0, 2));
+    int64_t senders = pgsource_number(res, 0, 1), slots = pgsource_number(res, 0, 2);
     if (senders < 1)
         finding(c, "error", "source-setting", "no free WAL sender",
                 "ALTER SYSTEM SET max_wal_senders higher; then restart the server");
@@ -129,7 +129,7 @@ static enum code check_slot(struct checking *c, const struct source_resume *resu
     if (code)
         return code;
     *ret_found = slot.found;
-    if (state.found)
+    if (resume && state.found)
         state_reaches(&state, resume->position.commit);
     bool streaming = state.found && strcmp(state.phase, "stream") == 0;
     bool stop = streaming && c->options->silent_changes == PG_SILENT_STOP;

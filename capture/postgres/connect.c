@@ -49,10 +49,12 @@ void put_table(struct buf *sql, const char *schema, const char *name) {
 }
 
 uint64_t lsn_parse(const char *text) {
-    unsigned high, low;
-    if (!text || sscanf(text, "%X/%X", &high, &low) != 2)
+    char *slash = NULL, *end = NULL;
+    unsigned long high = text ? strtoul(text, &slash, 16) : 0;
+    if (!slash || slash == text || *slash != '/')
         return 0;
-    return (uint64_t)high << 32 | low;
+    unsigned long low = strtoul(slash + 1, &end, 16);
+    return end == slash + 1 || high > UINT32_MAX || low > UINT32_MAX ? 0 : (uint64_t)high << 32 | low;
 }
 
 /* ---- errors ---------------------------------------------------------------------------------------- */

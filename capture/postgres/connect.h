@@ -2,12 +2,18 @@
 #pragma once
 
 #include <libpq-fe.h>
+#include <stdlib.h>
 
 #include "capture/postgres/options.h"
 
 /* A field as text, "" where it is NULL, and also where a server answered with fewer rows or columns than were asked for. */
 static inline const char *pgsource_text(const PGresult *res, int row, int column) {
     return row < PQntuples(res) && column < PQnfields(res) ? PQgetvalue(res, row, column) : "";
+}
+
+/* The same as a number, 0 where it is none. */
+static inline int64_t pgsource_number(const PGresult *res, int row, int column) {
+    return strtoll(pgsource_text(res, row, column), NULL, 10);
 }
 
 enum pg_session { PG_SESSION_SQL, PG_SESSION_REPLICATION };

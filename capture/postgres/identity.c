@@ -60,7 +60,7 @@ enum code slot_read(PGconn *conn, const struct source_env *env, const char *name
     copy_text(ret->database, sizeof ret->database, pgsource_text(res, 0, 1));
     copy_text(ret->wal_status, sizeof ret->wal_status, pgsource_text(res, 0, 2));
     copy_text(ret->invalid, sizeof ret->invalid, pgsource_text(res, 0, 3));
-    ret->pid = atoi(pgsource_text(res, 0, 4));
+    ret->pid = (int)pgsource_number(res, 0, 4);
     ret->restart = lsn_parse(pgsource_text(res, 0, 5));
     ret->confirmed = lsn_parse(pgsource_text(res, 0, 6));
     ret->unconfirmed = PQgetisnull(res, 0, 6);
@@ -208,9 +208,10 @@ enum code identity_check(const struct pg_server *server, const struct pg_slot *s
 enum code timeline_check(const char *history, uint32_t server_timeline, uint32_t our_timeline, uint64_t reach,
                          struct err *err) {
     for (const char *line = history; line && *line;) {
-        unsigned timeline, high, low;
-        if (sscanf(line, "%u %X/%X", &timeline, &high, &low) == 3 && timeline == our_timeline) {
-            uint64_t left = (uint64_t)high << 32 | low;
+        char *behind;
+        unsigned long timeline = strtoul(line, &behind, 10);
+        uint64_t left = lsn_parse(behind);
+        if (left && timeline == our_timeline) {
             if (reach <= left)
                 return OK;
             return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,

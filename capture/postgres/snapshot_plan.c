@@ -85,7 +85,7 @@ static void plan_rel(struct planning *p, const struct pg_rel *rel, int unit, int
             and = " AND ";
         }
         if (from + PAGES_PER_TASK < pages) {
-            buf_printf(&sql, "%sctid < '(%lld,0)'", and, (long long)(from + PAGES_PER_TASK));
+            buf_printf(&sql, "%sctid < '(%lld,0)'", and, (long long)from + PAGES_PER_TASK);
             and = " AND ";
         }
         if (filtered)

@@ -87,7 +87,7 @@ static enum code ask(struct types *t, PGconn *conn, uint32_t oid, int32_t typmod
         return code;
     ret->type = (struct pg_type){
         .oid = (uint32_t)strtoul(pgsource_text(res, 0, 0), NULL, 10),
-        .typmod = atoi(pgsource_text(res, 0, 1)),
+        .typmod = (int32_t)pgsource_number(res, 0, 1),
         .typtype = pgsource_text(res, 0, 2)[0],
         .category = pgsource_text(res, 0, 3)[0],
         .schema = arena_strdup(arena, pgsource_text(res, 0, 4)),
@@ -196,7 +196,7 @@ static enum code collect_composite(struct types *t, PGconn *conn, const struct t
     for (int i = 0; i < n && code == OK; i++) {
         struct type_facts attribute;
         code = type_resolve(t, conn, (uint32_t)strtoul(pgsource_text(res, i, 1), NULL, 10),
-                            atoi(pgsource_text(res, i, 2)), arena, &attribute, err);
+                            (int32_t)pgsource_number(res, i, 2), arena, &attribute, err);
         if (code == OK)
             code = type_collect(t, conn, &attribute, arena, depth + 1, list, err);
         texts[i] = code == OK && attribute.type.oid ? attribute.type.text : "text";

@@ -59,8 +59,10 @@ void parcel_free(struct parcels *all, struct parcel *parcel) {
 }
 
 void parcels_free(struct parcels *all) {
-    while (all->blocks)
+    while (all->blocks) {
+        assert(!all->blocks->previous);
         block_drop(all, all->blocks);
+    }
     free(all->spare);
     *all = (struct parcels){0};
 }

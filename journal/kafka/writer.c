@@ -382,7 +382,7 @@ void kafka_process_note(const char *pipeline, uint64_t seq) {
     struct process_pipeline *p = process_find(pipeline);
     if (!p) {
         p = xcalloc(1, sizeof *p + strlen(pipeline) + 1);
-        strcpy(p->name, pipeline);
+        memcpy(p->name, pipeline, strlen(pipeline) + 1);
         p->next = process_pipelines;
         process_pipelines = p;
     }

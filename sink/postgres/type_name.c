@@ -89,7 +89,7 @@ static const char *parse_mods(const char *p, struct type_name *ret) {
         if (!number || p - begin > 9 || i >= 2)
             ret->n_mods = -1;
         else if (ret->n_mods >= 0)
-            ret->mods[ret->n_mods++] = atoi(begin);
+            ret->mods[ret->n_mods++] = (int)strtol(begin, NULL, 10);
         if (*p == ')')
             return p + 1;
         if (*p != ',')
@@ -110,7 +110,7 @@ bool type_parse(const char *text, struct type_name *ret) {
     bool tailed = strcmp(ret->base, "timestamp") == 0 || strcmp(ret->base, "time") == 0;
     for (size_t i = 0; tailed && i < 2; i++)
         if (strncmp(p, tails[i], strlen(tails[i])) == 0) {
-            strcat(ret->base, tails[i]);
+            memcpy(ret->base + n, tails[i], strlen(tails[i]) + 1);
             p += strlen(tails[i]);
             break;
         }
