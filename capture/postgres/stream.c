@@ -188,16 +188,21 @@ static enum code mind_silence(struct wal_stream *s, struct err *err) {
     return AGAIN;
 }
 
-/* One message of the copy stream, or AGAIN. */
-static enum code read_message(struct wal_stream *s, int *ret_len, struct err *err) {
+/* The stream broke; `res`: what the server said, if anything. */
+static enum code broken(struct wal_stream *s, const PGresult *res, struct err *err) {
     char doing[64];
     snprintf(doing, sizeof doing, "reading the stream after " LSN_FMT, LSN_ARGS(s->received));
+    return res ? pgsource_stream_error(s->conn, res, err, doing) : pgsource_error(s->conn, NULL, err, doing);
+}
+
+/* One message of the copy stream, or AGAIN. */
+static enum code read_message(struct wal_stream *s, int *ret_len, struct err *err) {
     PQfreemem(s->row);
     s->row = NULL;
     int len = PQgetCopyData(s->conn, &s->row, 1);
     if (len == 0) {
         if (!PQconsumeInput(s->conn))
-            return pgsource_error(s->conn, NULL, err, doing);
+            return broken(s, NULL, err);
         len = PQgetCopyData(s->conn, &s->row, 1);
     }
     if (len == 0)
@@ -208,10 +213,10 @@ static enum code read_message(struct wal_stream *s, int *ret_len, struct err *er
         return OK;
     }
     if (len == -2)
-        return pgsource_error(s->conn, NULL, err, doing);
+        return broken(s, NULL, err);
     CLEANUP_RESULT *res = PQgetResult(s->conn);
     if (res && PQresultStatus(res) == PGRES_FATAL_ERROR)
-        return pgsource_stream_error(s->conn, res, err, doing);
+        return broken(s, res, err);
     return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE, "the server ended the stream: it is shutting down");
 }
 
