@@ -102,98 +102,10 @@ enum code worker_renew(struct sink *s, struct err *err) {
     if (now - s->renew_us < s->env->config->lease_ms * 1000 / 4)
         return OK;
     s->renew_us = now;
-    return s->env->target->renew(s->target, err);
-}
-
-/* ---- commit ---- */
-
-/* A table that `tables` leaves out keeps no place in the journal: taken in later, it is read from its
- * beginning. */
-static bool passed_over(const struct sink_topic *t) {
-    return t->mapped && !t->mapped->table;
-}
-
-static int moved_offsets(struct sink *s, struct arena *arena, struct sink_offset **ret) {
-    int n = 0, k = 0;
-    for (int i = 0; i < s->n_topics; i++)
-        for (int p = 0; p < s->topics[i]->n_streams && !passed_over(s->topics[i]); p++)
-            n += s->topics[i]->streams[p].dirty;
-    *ret = arena_alloc(arena, (size_t)n * sizeof(**ret));
-    for (int i = 0; i < s->n_topics; i++)
-        for (int p = 0; p < s->topics[i]->n_streams && !passed_over(s->topics[i]); p++) {
-            const struct stream *stream = &s->topics[i]->streams[p];
-            if (stream->dirty)
-                (*ret)[k++] = (struct sink_offset){s->topics[i]->name, p, stream->next, stream->position};
-        }
-    return n;
-}
-
-static void committed(struct sink *s, const struct sink_progress *progress, int64_t begun) {
-    int64_t now = clock_mono(s->env->clock);
-    for (int i = 0; i < s->n_stamps; i++)
-        metric_observe(s->m_latency, clock_age_s(s->env->clock, s->stamps[i]));
-    s->n_stamps = 0;
-    for (int i = 0; i < s->n_topics; i++)
-        for (int p = 0; p < s->topics[i]->n_streams; p++)
-            s->topics[i]->streams[p].dirty = false;
-    s->progress.commit_seq = progress->commit_seq;
-    s->progress.commits_next = progress->commits_next;
-    s->progress.rebuild = false;
-    s->dirty = false;
-    s->committed_us = s->renew_us = now;
-    s->view.commit_seq = s->seen_seq;
-    s->view.commit_us = s->commit_us;
-    metric_set(s->m_batch, (double)(s->taken - s->view.changes));
-    s->view.changes = s->taken;
-    s->view.bytes = s->taken_bytes;
-    metric_add(s->m_commits, 1);
-    metric_observe(s->m_commit_seconds, (double)(now - begun) / 1e6);
-    if (s->commit_us)
-        metric_set(s->m_time, (double)s->commit_us / 1e6);
-    metric_set(s->m_seq_lag,
-               s->view.commit_seq_end > s->seen_seq ? (double)(s->view.commit_seq_end - s->seen_seq) : 0);
-    log_debug(SINK_ROOM, "committed", F_STR("sink", s->env->name), F_INT("worker", s->env->worker),
-              F_INT("seq", s->seen_seq), F_LSN("position", s->position.commit), F_INT("us", now - begun));
-}
-
-/* Tables that were parked and go on again: the replica is told, once for each claim. */
-static enum code unpark(struct sink *s, struct err *err) {
-    for (int i = 0; i < s->n_topics && s->env->config->consistency == CONSISTENCY_KEY; i++) {
-        struct sink_topic *t = s->topics[i];
-        if (t->applied || !t->mapped || !t->mapped->table)
-            continue;
-        enum code code =
-            s->env->target->park(s->target, t->mapped->table->schema, t->mapped->table->name, NULL, err);
-        if (code == OK) /* its first change may have been one that nobody could read */
-            code = s->env->target->park(s->target, "", t->name, NULL, err);
-        if (code != OK)
-            return code;
-        t->applied = true;
-    }
-    return OK;
-}
-
-enum code worker_commit(struct sink *s, struct err *err) {
-    int64_t begun = clock_mono(s->env->clock);
-    enum code code = worker_flush(s, err);
-    if (code != OK)
-        return code;
-    struct sink_progress progress = s->progress;
-    if (!s->pinned) { /* a parked table keeps the cursor: it is read again from there once it is mended */
-        progress.commit_seq = s->seen_seq;
-        progress.commits_next = s->seen_next;
-    }
-    progress.position = s->position;
-    progress.commit_us = s->commit_us;
-    progress.rebuild = false;
-    progress.pipeline = s->pipeline[0] ? s->pipeline : NULL;
-    arena_reset(&s->scratch);
-    progress.n_offsets = moved_offsets(s, &s->scratch, &progress.offsets);
-    code = s->env->target->commit(s->target, &progress, err);
-    if (code != OK)
-        return code;
-    committed(s, &progress, begun);
-    return unpark(s, err);
+    if (applier_busy(s->applier))
+        return OK; /* a session that runs statements is seen */
+    enum code code = worker_settle(s, err);
+    return code == OK ? s->env->target->renew(s->target, err) : code;
 }
 
 /* ---- reject ---- */

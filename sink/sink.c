@@ -85,6 +85,7 @@ static enum code open_all(struct sink *s, struct err *err) {
 enum code sink_open(const struct sink_env *env, struct sink **ret, struct err *err) {
     struct sink *s = xcalloc(1, sizeof *s);
     s->env = env;
+    s->applier = applier_new();
     s->journal = env->journal->ops;
     s->journal_env = (struct journal_env){env->clock, env->stop};
     s->target_env = (struct target_env){env->clock, env->stop, env->name, env->owner};
@@ -100,6 +101,7 @@ enum code sink_open(const struct sink_env *env, struct sink **ret, struct err *e
 
 static void topic_free(struct sink_topic *t) {
     batch_free(&t->batch);
+    batch_free(&t->out);
     free(t->streams);
     free(t->name);
     free(t);
@@ -108,8 +110,11 @@ static void topic_free(struct sink_topic *t) {
 void sink_close(struct sink *s) {
     if (!s)
         return;
+    applier_free(s->applier); /* what it has begun is finished: the replica remembers it */
     if (s->target)
         s->env->target->close(s->target);
+    free(s->load.topics);
+    arena_free(&s->load.arena);
     window_free(&s->window);
     for (int i = 0; i < s->n_topics; i++)
         topic_free(s->topics[i]);
@@ -228,9 +233,9 @@ static enum code window_done(struct sink *s, struct err *err) {
         s->until_seq = s->until_seq > s->seen_seq ? s->until_seq : s->seen_seq + 1;
         return OK;
     }
-    bool large = s->batch_used >= (size_t)s->env->config->batch_bytes / 2;
+    bool large = s->batch_used >= (size_t)s->env->config->batch_bytes / 4;
     bool old = clock_mono(s->env->clock) - (s->dirty ? s->first_us : s->committed_us) >= IDLE_COMMIT_US;
-    return (large || old) && may_commit(s) ? worker_commit(s, err) : OK;
+    return (large || old) && may_commit(s) ? worker_write(s, LOAD_COMMIT, err) : OK;
 }
 
 static void report_progress(struct sink *s) {
@@ -267,6 +272,19 @@ static void name_record(const struct stream *stream, struct err *err) {
             topic, stream->partition, stream->head.offset, why.text, topic);
 }
 
+/* A change that cannot be taken: what was handed over before it comes first, and the applier has the session. */
+static enum code refuse(struct sink *s, struct stream *stream, struct err *err) {
+    if (stream)
+        name_record(stream, err);
+    struct err before = {0};
+    enum code code = worker_settle(s, &before);
+    if (code != OK) {
+        *err = before;
+        return code;
+    }
+    return worker_reject(s, stream ? stream->topic : NULL, err);
+}
+
 static enum code read_window(struct sink *s, struct err *err) {
     for (int i = 0; i < STEP_CHANGES; i++) {
         struct stream *stream;
@@ -275,25 +293,26 @@ static enum code read_window(struct sink *s, struct err *err) {
             return window_done(s, err);
         if (code == OK)
             code = worker_take(s, stream, err);
-        if (code == REJECT && stream)
-            name_record(stream, err);
         if (code == REJECT)
-            return worker_reject(s, stream ? stream->topic : NULL, err);
+            return refuse(s, stream, err);
         if (code != OK)
             return code;
-        if (s->batch_used < (size_t)s->env->config->batch_bytes)
+        if (s->batch_used < (size_t)s->env->config->batch_bytes / 2) /* the other half is being written */
             continue;
-        return worker_flush(s, err);
+        return worker_write(s, 0, err);
     }
     return OK;
 }
 
 /* Nothing to read: what is complete is committed now. */
 static enum code idle(struct sink *s, struct err *err) {
+    enum code code = worker_settle(s, err);
+    if (code != OK)
+        return code;
     bool moved = s->seen_seq != s->progress.commit_seq && !s->pinned;
     bool due = s->dirty || (moved && clock_mono(s->env->clock) - s->committed_us >= IDLE_COMMIT_US);
     if (may_commit(s) && due)
-        return worker_commit(s, err);
+        return worker_write(s, LOAD_COMMIT | LOAD_WAIT, err);
     return AGAIN;
 }
 

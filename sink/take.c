@@ -46,7 +46,7 @@ struct stream *topic_stream(struct sink_topic *t, int partition) {
 
 /* ---- versions and batches ---- */
 
-static void batch_renew(const struct sink *s, struct sink_topic *t) {
+void worker_batch(const struct sink *s, struct sink_topic *t) {
     batch_reset(&t->batch, t->mapped->table);
     t->batch.filtered = t->mapped->n_where > 0 || s->seen_seq < s->until_seq;
 }
@@ -54,11 +54,13 @@ static void batch_renew(const struct sink *s, struct sink_topic *t) {
 static enum code flush_topic(struct sink *s, struct sink_topic *t, struct err *err) {
     if (t->batch.n == 0)
         return OK;
-    enum code code = s->env->target->apply(s->target, &t->batch, err);
+    enum code code = worker_settle(s, err);
+    if (code == OK)
+        code = s->env->target->apply(s->target, &t->batch, err);
     if (code != OK)
         return code;
     s->batch_used -= t->batch.arena.used;
-    batch_renew(s, t);
+    worker_batch(s, t);
     return OK;
 }
 
@@ -73,11 +75,13 @@ static enum code switch_version(struct sink *s, struct sink_topic *t, const stru
     t->mapped = mapped;
     if (!mapped->table)
         return OK;
-    enum code code = s->env->target->prepare(s->target, mapped, t->fresh, s->progress.rebuild, err);
+    enum code code = worker_settle(s, err);
+    if (code == OK)
+        code = s->env->target->prepare(s->target, mapped, t->fresh, s->progress.rebuild, err);
     if (code != OK)
         return code;
     t->fresh = false;
-    batch_renew(s, t);
+    worker_batch(s, t);
     if (!t->m_changes) {
         CLEANUP_FREE char *name = xasprintf("%s.%s", mapped->table->schema, mapped->table->name);
         const char *labels[] = {"sink", s->env->name, "table", name, NULL};
@@ -99,7 +103,9 @@ static enum code add(struct sink *s, struct sink_topic *t, const struct change *
 /* A key change whose new row is not whole: the replica's own row is moved to the new key. */
 static enum code apply_move(struct sink *s, struct sink_topic *t, const struct change *change,
                             struct err *err) {
-    enum code code = flush_topic(s, t, err);
+    enum code code = worker_settle(s, err);
+    if (code == OK)
+        code = flush_topic(s, t, err);
     if (code != OK)
         return code;
     struct batch_row row = {
@@ -118,7 +124,10 @@ static enum code clear(struct sink *s, struct sink_topic *t, const struct change
         return OK;
     t->cleared = change->position;
     s->batch_used -= t->batch.arena.used; /* rows of the batch go with the table */
-    batch_renew(s, t);
+    worker_batch(s, t);
+    enum code code = worker_settle(s, err);
+    if (code != OK)
+        return code;
     return s->env->target->clear(s->target, t->mapped->table, change->snapshot, change->restart_identity,
                                  err);
 }
@@ -246,13 +255,4 @@ enum code worker_take(struct sink *s, struct stream *stream, struct err *err) {
     metric_add(t->m_changes, 1);
     stamp(s, &change);
     return change.op == OP_TRUNCATE ? clear(s, t, &change, err) : take_row(s, t, &change, err);
-}
-
-enum code worker_flush(struct sink *s, struct err *err) {
-    for (int i = 0; i < s->n_topics; i++) {
-        enum code code = flush_topic(s, s->topics[i], err);
-        if (code != OK)
-            return code == REJECT ? worker_reject(s, s->topics[i], err) : code;
-    }
-    return OK;
 }

@@ -4,12 +4,28 @@
 
 #include "base/metrics.h"
 #include "schemas/decode.h"
+#include "sink/applier.h"
 #include "sink/mapping.h"
 #include "sink/sink.h"
 #include "sink/window.h"
 
 #define SINK_ROOM "sink"
 enum { OPEN_WAIT_MS = 15000, STAMPS = 1024, CLAIM_EVERY_US = 1000000 };
+
+/* What is written to the replica at once, here or by the applier: the topics' `out`, and where that leaves
+ * us. */
+struct load {
+    struct sink_topic **topics; /* whose `out` has rows */
+    int n, cap;
+    bool under_way, commit;
+    struct sink_progress progress;
+    struct arena arena;         /* of its offsets */
+    struct sink_topic *refused; /* which of them was, after REJECT */
+    size_t bytes;
+    uint64_t seen_seq, taken, taken_bytes; /* as they were when it was filled */
+    int64_t begun_us, stamps[STAMPS];
+    int n_stamps;
+};
 
 struct sink_topic {
     char *name;
@@ -18,8 +34,8 @@ struct sink_topic {
     struct stream *streams;
     int n_streams;
     const struct mapped *mapped; /* version that the batch holds; NULL: none yet */
-    struct batch batch;
-    struct position cleared; /* of the newest truncate (it comes once per partition) */
+    struct batch batch, out;     /* being filled; being written, the applier's while it is at work */
+    struct position cleared;     /* of the newest truncate (it comes once per partition) */
     struct metric *m_changes;
 };
 
@@ -32,7 +48,9 @@ struct sink {
     struct schema_store *store;
     struct decoder *decoder;
     struct mapping *mapping;
-    struct target *target;
+    struct target *target; /* the applier's while it is at work */
+    struct applier *applier;
+    struct load load;
     struct arena claim_arena, record_arena, scratch, end_arena;
     struct sink_progress progress; /* as stored in the replica */
     char pipeline[64];             /* name of the journal, "" = not known yet */
@@ -67,10 +85,20 @@ struct sink {
 struct sink_topic *worker_topic(struct sink *s, const char *name);
 /* A partition of it. Its address moves when a partition of a larger number is asked for. */
 struct stream *topic_stream(struct sink_topic *t, int partition);
+/* Empties the batch for the version that the topic speaks now. */
+void worker_batch(const struct sink *s, struct sink_topic *t);
 /* Takes the change at the stream's head into its batch; what cannot be coalesced is applied at once. */
 MUST_CHECK enum code worker_take(struct sink *s, struct stream *stream, struct err *err);
-/* Writes all batches to the replica, without a commit. */
-MUST_CHECK enum code worker_flush(struct sink *s, struct err *err);
+
+/* ---- load.c ---- */
+
+/* Writes all batches to the replica. `commit`: rows, offsets, position and epoch, at once. `wait`: OK means
+ * done; otherwise the applier does it while the crank goes on, and the outcome shows in the next call of this
+ * or of worker_settle. */
+enum { LOAD_COMMIT = 1, LOAD_WAIT = 2 };
+MUST_CHECK enum code worker_write(struct sink *s, unsigned how, struct err *err);
+/* Waits for the applier: afterwards the crank may use the target. */
+MUST_CHECK enum code worker_settle(struct sink *s, struct err *err);
 
 /* ---- place.c ---- */
 
@@ -81,8 +109,6 @@ MUST_CHECK enum code worker_claim(struct sink *s, struct err *err);
 MUST_CHECK enum code worker_same_journal(struct sink *s, const char *pipeline, struct err *err);
 /* Says "still here" when it is time to. */
 MUST_CHECK enum code worker_renew(struct sink *s, struct err *err);
-/* Rows, offsets, position and epoch, at once. */
-MUST_CHECK enum code worker_commit(struct sink *s, struct err *err);
 /* A table that cannot go on (t may be NULL). transaction: FATAL, the sink stops. key: RETRY, the table is
  * left standing. */
 MUST_CHECK enum code worker_reject(struct sink *s, struct sink_topic *t, struct err *err);
