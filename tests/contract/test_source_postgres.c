@@ -9,6 +9,7 @@
 #include <libpq-fe.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -643,7 +644,7 @@ enum { ROWS = 400, WRITERS = 4 };
 struct writer {
     pthread_t thread;
     int number;
-    volatile bool *stop;
+    atomic_bool *stop;
     sem_t *under_way; /* posted after the first commit */
     int commits;
 };
@@ -714,7 +715,7 @@ static void snapshot_and_stream_are_exact_while_writers_write_and_the_source_res
     struct fixture *f = *state;
     sql(f->db, "CREATE TABLE w (id int PRIMARY KEY, n bigint); INSERT INTO w SELECT i, 0 FROM "
                "generate_series(0, 399, 2) i");
-    volatile bool stop = false;
+    atomic_bool stop = false;
     sem_t under_way;
     struct writer writers[WRITERS] = {0};
     sem_init(&under_way, 0, 0);
