@@ -28,6 +28,11 @@ static enum code dispatch(struct pg_target *t, struct replica *r, const struct b
         return code;
     if (r->table->n_key == 0)
         return apply_keyless(t, r, batch, err);
+    if (late_key_takes(t, r, batch))
+        return late_key_apply(t, r, batch, err);
+    code = late_key_add(t, r, err);
+    if (code != OK)
+        return code;
     if (moved(batch))
         return apply_moved(t, r, batch, err);
     bool small = batch->n <= SINGLE_ROWS && batch->arena.used <= SINGLE_BYTES;

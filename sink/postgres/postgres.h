@@ -36,6 +36,8 @@ struct replica {
     bool truncates;                 /* TRUNCATE is allowed and no foreign key of another table forbids it */
     bool cascades; /* foreign keys act and point here: rows must not be deleted to be written again */
     bool extras;   /* the replica has columns that we do not write */
+    bool created;  /* made in transaction `tx`: nobody else sees it yet */
+    const char *late_key; /* its primary key, which is to be added before the commit; NULL: it has it */
     int n_unique;  /* unique indexes beside the key's */
     const char **all_columns; /* quoted names of all columns of the replica that can be inserted */
     int n_all;
@@ -135,6 +137,16 @@ MUST_CHECK enum code apply_rewrite(struct pg_target *t, struct replica *r, const
 /* Rows without a key. (keyless.c) */
 MUST_CHECK enum code apply_keyless(struct pg_target *t, struct replica *r, const struct batch *batch,
                                    struct err *err);
+
+/* ---- late_key.c: tables that are created and filled in one transaction ---- */
+/* Whether the batch can go in without the key. */
+bool late_key_takes(const struct pg_target *t, const struct replica *r, const struct batch *batch);
+MUST_CHECK enum code late_key_apply(struct pg_target *t, struct replica *r, const struct batch *batch,
+                                    struct err *err);
+/* Adds the key, if it is still to be added. */
+MUST_CHECK enum code late_key_add(struct pg_target *t, struct replica *r, struct err *err);
+/* The same for all versions of a table; NULL: of all tables. */
+MUST_CHECK enum code late_keys_add(struct pg_target *t, const struct table *table, struct err *err);
 
 /* ---- missing.c: rows that should have been there ---- */
 struct missing {

@@ -335,6 +335,9 @@ enum code pg_commit(struct target *target, const struct sink_progress *progress,
     if (t->rebuild && !progress->rebuild)
         code = empty_stale(t, err);
     if (code == OK)
+        code = late_keys_add(t, NULL, err);
+    t->session.about = "schema millrace";
+    if (code == OK)
         code = commit(t, progress, err);
     if (code != OK) {
         if (session_failed_with(&t->session, STATE_DIVISION))

@@ -153,10 +153,11 @@ static enum code check_triggers(struct pg_target *t, const struct table *table, 
 
 /* The shape after what the policy allows has been done. */
 static enum code fitted_shape(struct pg_target *t, const struct table *table, struct arena *arena,
-                              struct shape *shape, struct err *err) {
+                              struct shape *shape, bool *ret_created, struct err *err) {
     struct session *s = &t->session;
     enum code code = shape_read(s, table, arena, shape, err);
-    if (code == OK && shape->oid == 0) {
+    *ret_created = code == OK && shape->oid == 0;
+    if (*ret_created) {
         t->altered = true;
         code = fit_create(s, table, err);
         if (code == OK)
@@ -238,24 +239,31 @@ static enum code prepare(struct pg_target *t, const struct mapped *mapped, bool 
     const struct table *table = mapped->table;
     struct arena arena = {0};
     struct shape shape;
+    struct replica *bound = NULL;
+    bool created = false;
     t->session.about = NULL;
     enum code code = session_begin(&t->session, err);
     if (code == OK && !find(t, table)) {
         code = fit_names(&t->session, table, err);
+        if (code == OK) /* another version of it was built: this one looks for the key */
+            code = late_keys_add(t, table, err);
         if (code == OK)
             code = follow_rename(t, table, &arena, err);
         if (code == OK && mapped->source)
             code = origin_check(t, mapped, err);
         if (code == OK)
-            code = fitted_shape(t, table, &arena, &shape, err);
+            code = fitted_shape(t, table, &arena, &shape, &created, err);
         if (code == OK)
             code = check_triggers(t, table, &shape, err);
         if (code == OK && table->n_key > 0 && !shape.key_index)
             code = err_set(err, REJECT, ERR_TARGET_TABLE,
                            "table %s.%s of the replica has no unique index over the source's key",
                            table->schema, table->name);
-        if (code == OK)
-            code = settle(t, bind(t, table, &shape), fresh, may_clear, err);
+        if (code == OK) {
+            bound = bind(t, table, &shape);
+            bound->created = created;
+            code = settle(t, bound, fresh, may_clear, err);
+        }
         if (code == OK && mapped->source)
             code = origin_note(t, mapped, err);
     }

@@ -21,7 +21,7 @@ static int64_t now(const struct session *s) {
  * network. */
 int64_t session_due(const struct session *s) {
     int64_t due = s->deaf ? now(s) + DRAIN_US : INT64_MAX;
-    if (s->options->statement_timeout_ms > 0 && !s->deaf)
+    if (s->options->statement_timeout_ms > 0 && !s->deaf && !s->patient)
         due = now(s) + s->options->statement_timeout_ms * 1000 + 15000000;
     return s->deadline_us && s->deadline_us < due ? s->deadline_us : due;
 }
@@ -214,6 +214,14 @@ enum code session_begin(struct session *s, struct err *err) {
     if (code == OK)
         s->in_transaction = true;
     return code;
+}
+
+enum code session_patient(struct session *s, bool patient, struct err *err) {
+    CLEANUP_BUF sql = {0};
+    s->patient = patient;
+    buf_printf(&sql, "SET LOCAL statement_timeout = %lld",
+               patient ? 0LL : (long long)s->options->statement_timeout_ms);
+    return session_script(s, buf_cstr(&sql), err);
 }
 
 /* A script whose failure ends the session. Not ended by the stop; the SQLSTATE of the newest failure is kept.

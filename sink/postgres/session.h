@@ -16,6 +16,7 @@ struct session {
     int version;       /* 150020 */
     bool role_replica; /* session_replication_role is replica: neither triggers nor foreign keys act */
     bool in_transaction;
+    bool patient;      /* what runs takes as long as a table is large: no limit, here or there */
     bool deaf;           /* closing: the stop is no longer looked at */
     int64_t deadline_us; /* of everything, 0 = none */
     int64_t backend_pid;
@@ -49,6 +50,8 @@ MUST_CHECK enum code session_run(struct session *s, const char *sql, int n, cons
 MUST_CHECK enum code session_script(struct session *s, const char *sql, struct err *err);
 /* BEGIN, if no transaction is open. */
 MUST_CHECK enum code session_begin(struct session *s, struct err *err);
+/* Lifts the limit of a statement's time until the end of the transaction, or sets it again. */
+MUST_CHECK enum code session_patient(struct session *s, bool patient, struct err *err);
 /* Ends an open transaction; nothing of it is there afterwards, whatever happens to the connection. */
 void session_rollback(struct session *s);
 /* Drops temporary tables and prepared statements. Outside a transaction. */

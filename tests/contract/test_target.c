@@ -1657,6 +1657,104 @@ static void the_doctor_reads_and_changes_nothing(void **state) {
     process_end(&a);
 }
 
+/* ---- snapshots into tables that are just created ---- */
+
+static enum code apply_read(struct process *p, const struct table *table, int from, int to, int qty) {
+    struct batch *b = begin(table);
+    for (int i = from; i <= to; i++)
+        add(b, OP_READ, NULL, ROW(V_INT(i), V_INT(qty), V_TEXT("s"), V_NULL));
+    return apply(p);
+}
+
+static const char *see_keys(void) {
+    return see("SELECT contype, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'shop.items'::regclass"
+               " AND contype <> 'n'");
+}
+
+static void a_table_that_was_created_for_a_snapshot_has_its_key_when_it_is_seen(void **state) {
+    (void)state;
+    struct process a;
+    process_begin(&a, "a", OPTIONS());
+    assert_ok(&a, prepare(&a, items()));
+    assert_ok(&a, apply_read(&a, items(), 1, 10, 0));
+    assert_ok(&a, apply_read(&a, items(), 11, 3000, 0));
+    assert_ok(&a, apply_read(&a, items(), 3001, 3010, 0));
+    assert_ok(&a, commit(&a));
+    assert_string_equal(see_keys(), "p|PRIMARY KEY (id)");
+    assert_string_equal(see("SELECT count(*), sum(qty), max(id) FROM shop.items"), "3010|0|3010");
+    assert_ok(&a, apply_read(&a, items(), 2001, 4000, 1)); /* a table that others see keeps its key */
+    assert_ok(&a, commit(&a));
+    assert_string_equal(see("SELECT count(*), sum(qty), max(id) FROM shop.items"), "4000|2000|4000");
+    process_end(&a);
+}
+
+static void changes_after_a_snapshot_find_the_rows_of_the_same_transaction(void **state) {
+    (void)state;
+    struct process a;
+    process_begin(&a, "a", OPTIONS());
+    assert_ok(&a, prepare(&a, items()));
+    assert_ok(&a, apply_read(&a, items(), 1, 2000, 0));
+    struct batch *b = begin(items());
+    UPDATE(b, V_INT(7), V_INT(70), V_TEXT("u"));
+    DELETE(b, V_INT(8), V_NULL, V_NULL);
+    INSERT(b, V_INT(9), V_INT(90), V_TEXT("i"));
+    assert_ok(&a, apply(&a));
+    assert_ok(&a, apply_read(&a, items(), 2001, 4000, 0));
+    assert_ok(&a, commit(&a));
+    assert_string_equal(see_keys(), "p|PRIMARY KEY (id)");
+    assert_string_equal(see("SELECT count(*), sum(qty), max(id) FROM shop.items"), "3999|160|4000");
+    process_end(&a);
+}
+
+static void of_rows_that_a_snapshot_holds_twice_the_last_stays(void **state) {
+    (void)state;
+    struct process a;
+    process_begin(&a, "a", OPTIONS());
+    assert_ok(&a, prepare(&a, items()));
+    assert_ok(&a, apply_read(&a, items(), 1, 2000, 0));
+    assert_ok(&a, apply_read(&a, items(), 1001, 3000, 1));
+    assert_ok(&a, apply_read(&a, items(), 1501, 1600, 2));
+    assert_ok(&a, commit(&a));
+    assert_string_equal(see_keys(), "p|PRIMARY KEY (id)");
+    assert_string_equal(see("SELECT qty, count(*), min(id), max(id) FROM shop.items GROUP BY 1 ORDER BY 1"),
+                        "0|1000|1|1000;1|1900|1001|3000;2|100|1501|1600");
+    process_end(&a);
+}
+
+static void another_version_finds_the_key_of_what_is_being_built(void **state) {
+    (void)state;
+    struct process a;
+    const struct table *wider =
+        TABLE("items", INT_KEY("id"), INT_COLUMN("qty"), TEXT_COLUMN("note"), TEXT_COLUMN("more"));
+    process_begin(&a, "a", OPTIONS());
+    assert_ok(&a, prepare(&a, items()));
+    assert_ok(&a, apply_read(&a, items(), 1, 2000, 0));
+    assert_ok(&a, prepare(&a, wider));
+    assert_ok(&a, apply_read(&a, wider, 1001, 3000, 1));
+    assert_ok(&a, commit(&a));
+    assert_string_equal(see_keys(), "p|PRIMARY KEY (id)");
+    assert_string_equal(see("SELECT count(*), sum(qty), count(more) FROM shop.items"), "3000|2000|0");
+    process_end(&a);
+}
+
+static void what_was_built_without_its_key_is_gone_with_its_transaction(void **state) {
+    (void)state;
+    struct process a;
+    process_begin(&a, "a", OPTIONS());
+    for (int i = 0; i < 2; i++) {
+        assert_ok(&a, prepare(&a, items()));
+        assert_ok(&a, apply_read(&a, items(), 1, 2000, i));
+        ops->rollback(a.target);
+        assert_string_equal(see("SELECT to_regclass('shop.items')"), "~");
+    }
+    assert_ok(&a, prepare(&a, items()));
+    assert_ok(&a, apply_read(&a, items(), 1, 5, 0));
+    assert_ok(&a, commit(&a));
+    assert_string_equal(see_keys(), "p|PRIMARY KEY (id)");
+    assert_string_equal(see("SELECT count(*) FROM shop.items"), "5");
+    process_end(&a);
+}
+
 static const struct CMUnitTest tests[] = {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     CASE(a_part_has_one_owner_until_it_lets_go),
@@ -1694,6 +1792,11 @@ static const struct CMUnitTest tests[] = {
     CASE(a_replay_empties_what_the_sink_wrote),
     CASE(a_replay_does_not_wait_for_what_is_being_built),
     CASE(workers_that_build_anew_do_not_wait_for_each_other),
+    CASE(a_table_that_was_created_for_a_snapshot_has_its_key_when_it_is_seen),
+    CASE(changes_after_a_snapshot_find_the_rows_of_the_same_transaction),
+    CASE(of_rows_that_a_snapshot_holds_twice_the_last_stays),
+    CASE(another_version_finds_the_key_of_what_is_being_built),
+    CASE(what_was_built_without_its_key_is_gone_with_its_transaction),
     CASE(of_equal_rows_exactly_one_is_deleted),
     CASE(many_rows_without_a_key),
     CASE(absent_columns_of_a_row_without_a_key_are_kept),
