@@ -158,24 +158,18 @@ static char unescaped(char c) {
     }
 }
 
-/* Reads up to the next tab or the end; *p is left there. */
+/* Reads up to the next tab or the end; *p is left there. A tab inside a value is escaped: what stands there
+ * ends the field. */
 static struct pgoutput_field copy_field(char **p, char *end) {
-    char *start = *p;
-    if (end - start >= 2 && start[0] == '\\' && start[1] == 'N') {
-        *p = start + 2;
+    char *start = *p, *tab = memchr(start, '\t', (size_t)(end - start));
+    *p = end = tab ? tab : end;
+    if (end - start == 2 && start[0] == '\\' && start[1] == 'N')
         return (struct pgoutput_field){.kind = 'n', .text = {"", 0}};
-    }
-    char *in = start;
-    while (in < end && *in != '\t' && *in != '\\')
-        in++;
-    char *out = in;
-    for (; in < end && *in != '\t'; in++) {
-        if (*in == '\\' && in + 1 < end)
-            *out++ = unescaped(*++in);
-        else
-            *out++ = *in;
-    }
-    *p = in;
+    char *in = memchr(start, '\\', (size_t)(end - start)), *out = in;
+    if (!in)
+        return (struct pgoutput_field){.kind = 't', .text = {start, (size_t)(end - start)}};
+    for (; in < end; in++)
+        *out++ = *in == '\\' && in + 1 < end ? unescaped(*++in) : *in;
     return (struct pgoutput_field){.kind = 't', .text = {start, (size_t)(out - start)}};
 }
 
