@@ -444,7 +444,7 @@ static struct column describe(PGconn *conn, struct arena *arena, uint32_t *ret_o
     PGresult *result = query(conn, type_sql, 0);
     assert_int_equal(PQntuples(result), 1);
     struct pg_type type = {.oid = (uint32_t)strtoul(PQgetvalue(result, 0, 0), NULL, 10),
-                           .typmod = atoi(PQgetvalue(result, 0, 1)),
+                           .typmod = (int32_t)strtol(PQgetvalue(result, 0, 1), NULL, 10),
                            .typtype = PQgetvalue(result, 0, 2)[0],
                            .category = PQgetvalue(result, 0, 3)[0],
                            .schema = arena_strdup(arena, PQgetvalue(result, 0, 4)),

@@ -703,8 +703,8 @@ static void assert_model_is_source(struct fixture *f, const struct model *m) {
         if (!m->there[id])
             continue;
         assert_true(at < PQntuples(res));
-        assert_int_equal(atoi(PQgetvalue(res, at, 0)), id);
-        assert_int_equal(atoll(PQgetvalue(res, at, 1)), m->n[id]);
+        assert_int_equal(strtol(PQgetvalue(res, at, 0), NULL, 10), id);
+        assert_int_equal(strtoll(PQgetvalue(res, at, 1), NULL, 10), m->n[id]);
         at++;
     }
     assert_int_equal(at, PQntuples(res) - 1); /* the end mark */

@@ -116,7 +116,7 @@ struct schema_store *fuzz_store_new(void) {
 
 /* Avro keeps the bits of a double; a NaN is one whatever its bits are (a float of 32 bits may quieten it). */
 static bool double_same(double a, double b) {
-    return (isnan(a) && isnan(b)) || memcmp(&a, &b, sizeof a) == 0;
+    return (isnan(a) && isnan(b)) || memcmp((const char *)&a, (const char *)&b, sizeof a) == 0;
 }
 
 bool value_same(const struct value *a, const struct value *b) {

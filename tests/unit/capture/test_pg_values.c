@@ -276,7 +276,7 @@ static void floats_are_read_to_the_bit(void **state) {
     for (size_t i = 0; i < sizeof float_cases / sizeof *float_cases; i++) {
         const struct float_case *c = &float_cases[i];
         const char *reason = read_text(&columns[c->kind], c->text, &scratch, &value);
-        if (reason || value.tag != VALUE_FLOAT || memcmp(&value.d, &c->d, sizeof c->d) != 0)
+        if (reason || value.tag != VALUE_FLOAT || memcmp((const char *)&value.d, (const char *)&c->d, sizeof c->d) != 0)
             fail_msg("%s: %s, %.17g", c->text, reason ? reason : "read", value.d);
     }
     assert_null(read_text(&columns[KIND_FLOAT64], "NaN", &scratch, &value));

@@ -118,7 +118,7 @@ static void assert_same(const struct value *a, const struct value *b, const char
     if (same && a->tag == VALUE_INT)
         same = a->i == b->i;
     if (same && a->tag == VALUE_FLOAT)
-        same = memcmp(&a->d, &b->d, sizeof a->d) == 0;
+        same = memcmp((const char *)&a->d, (const char *)&b->d, sizeof a->d) == 0;
     if (same && (a->tag == VALUE_TEXT || a->tag == VALUE_BYTES))
         same = slice_eq(a->s, b->s);
     if (same && a->tag == VALUE_POINT)

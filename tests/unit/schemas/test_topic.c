@@ -5,6 +5,8 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
+
 #include "schemas/topic.h"
 
 static const char *name_of(const char *schema, const char *table)
@@ -26,9 +28,9 @@ static void two_tables_never_share_a_topic(void **state)
 {
     (void)state;
     char first[300];
-    strcpy(first, name_of("a.b", "c"));
+    snprintf(first, sizeof first, "%s", name_of("a.b", "c"));
     assert_string_not_equal(first, name_of("a", "b.c"));
-    strcpy(first, name_of("public", "x y"));
+    snprintf(first, sizeof first, "%s", name_of("public", "x y"));
     assert_string_not_equal(first, name_of("public", "x_y"));
     assert_string_not_equal(first, name_of("public", "x;y"));
 }
@@ -39,7 +41,7 @@ static void a_name_too_long_is_cut_and_told_apart_by_its_hash(void **state)
     char longest[256], first[300];
     memset(longest, 'x', 255);
     longest[255] = 0;
-    strcpy(first, name_of("public", longest));
+    snprintf(first, sizeof first, "%s", name_of("public", longest));
     assert_int_equal(strlen(first), TOPIC_NAME_MAX);
     longest[254] = 'y';
     assert_string_not_equal(first, name_of("public", longest));
