@@ -122,14 +122,14 @@ static void assert_same(const struct value *a, const struct value *b, const char
     if (same && (a->tag == VALUE_TEXT || a->tag == VALUE_BYTES))
         same = slice_eq(a->s, b->s);
     if (same && a->tag == VALUE_POINT)
-        same = memcmp(a->xy, b->xy, sizeof a->xy) == 0;
+        same = memcmp((const char *)a->xy, (const char *)b->xy, sizeof a->xy) == 0;
     if (!same)
         fail_msg("%s came back otherwise (tags %d, %d)", name, a->tag, b->tag);
 }
 
 static void assert_rows(const struct value *a, const struct value *b, const struct table *table) {
     assert_int_equal(a != NULL, b != NULL);
-    for (int i = 0; a && i < table->n_columns; i++)
+    for (int i = 0; a && b && i < table->n_columns; i++)
         assert_same(&a[i], &b[i], table->columns[i].name);
 }
 

@@ -48,7 +48,7 @@ static void without_patterns_every_table_is_taken_under_its_own_name(void **stat
 static void patterns_choose_and_exclude(void **state)
 {
     (void)state;
-    const char *items[] = {"shop.*", "!shop.log"};
+    static const char *items[] = {"shop.*", "!shop.log"};
     struct mapping *m = make((struct text_list){items, 2}, (struct text_map){0}, (struct text_map){0});
     assert_non_null(find(m, &orders)->table);
     assert_null(find(m, &log_table)->table);
@@ -60,7 +60,7 @@ static void brackets_in_a_pattern_are_part_of_the_name(void **state)
     (void)state;
     struct column column = {.name = "id", .type = "int", .kind = KIND_INT32, .length = -1};
     struct table odd = {.schema = "shop", .name = "t[1]\\", .columns = &column, .n_columns = 1};
-    const char *items[] = {"shop.t[1]\\"};
+    static const char *items[] = {"shop.t[1]\\"};
     struct mapping *m = make((struct text_list){items, 1}, (struct text_map){0}, (struct text_map){0});
     assert_non_null(find(m, &odd)->table);
     assert_null(find(m, &orders)->table);
