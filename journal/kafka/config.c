@@ -33,7 +33,7 @@ static const struct option options[] = {
      .help = "After this time the brokers abort the transaction of a capture agent that vanished; readers "
              "wait for it. At most "
              "the brokers' transaction.max.timeout.ms."},
-    {"fetch_bytes", OPT_BYTES, FIELD(fetch_bytes), "1MB", .min = 65536, .max = 100 << 20,
+    {"fetch_bytes", OPT_BYTES, FIELD(fetch_bytes), "1536KB", .min = 65536, .max = 100 << 20,
      .help = "Bytes that are fetched ahead for each partition that is read."},
     {"delivery", OPT_ENUM, FIELD(delivery), "exactly_once", .choices = deliveries,
      .help = "exactly_once: Kafka transactions. at_least_once: none, lower latency; readers may see changes "
@@ -305,9 +305,13 @@ static void set_writer(rd_kafka_conf_t *conf, const struct kafka_journal *j, con
     }
 }
 
+/* While a queue is full librdkafka asks for nothing, and looks at it again only when a fetch for another
+ * partition ends, after fetch.wait.max.ms: what stands in the queue must last for that long. */
+#define FETCHES_AHEAD 4
+
 static void set_reader(rd_kafka_conf_t *conf, const struct kafka_journal *j) {
     set_all(conf, owned_reader);
-    set_number(conf, "fetch.message.max.bytes", j->options->fetch_bytes);
+    set_number(conf, "fetch.message.max.bytes", j->options->fetch_bytes / FETCHES_AHEAD);
     set_number(conf, "queued.max.messages.kbytes", j->options->fetch_bytes / 1024);
 }
 
