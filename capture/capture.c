@@ -23,12 +23,13 @@ enum {
     SERVICE_US = 1000000,
     SLOTS_MIN = 64
 };
+enum { SNAPSHOT_BATCHES = 4 }; /* batch_bytes that a transaction of a snapshot may hold: nobody waits for a part of it, and an end costs time */
 enum { AGE_MS_MAX = 10000 }; /* of a transaction, whatever comes: well below the time after which brokers abort it */
 static const char ROOM[] = "capture";
 
 static const struct option capture_rows[] = {
     {"batch_bytes", OPT_BYTES, offsetof(struct capture_config, batch_bytes), "16MB", false, 65536, 1 << 28, NULL,
-     "A journal transaction is ended when it holds this many bytes."},
+     "A journal transaction is ended when it holds this many bytes; one of a snapshot, four times as many."},
     {"batch_time", OPT_DURATION, offsetof(struct capture_config, batch_ms), "200ms", false, 1, 30000, NULL,
      "A journal transaction is ended at the next source commit when it is this old."},
     {"pause", OPT_DURATION, offsetof(struct capture_config, pause_ms), "3ms", false, 0, 1000, NULL,
@@ -371,7 +372,8 @@ static enum code commit_step(struct capture *c, int64_t wait_ms, struct err *err
 /* In the middle of a source transaction a little more is taken: most often its end is near, and sinks can commit there. */
 static bool is_full(const struct capture *c)
 {
-    uint64_t max = (uint64_t)c->env->config->batch_bytes;
+    bool snapshot = c->taken.commit == 0;
+    uint64_t max = (uint64_t)c->env->config->batch_bytes * (snapshot ? SNAPSHOT_BATCHES : 1);
     return c->appended_bytes >= (c->boundary ? max : max + max / 8);
 }
 

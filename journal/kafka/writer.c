@@ -13,7 +13,7 @@
 
 #include "base/log.h"
 
-#define QUEUE_BYTES_MAX (32u << 20)
+#define QUEUE_BYTES_MAX (12u << 20)
 #define RECORD_OVERHEAD \
     100 /* a batch's header (61) and a record's lengths, at most; also counted per record in the queue */
 #define HEADER_OVERHEAD 10
