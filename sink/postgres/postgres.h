@@ -61,6 +61,7 @@ struct pg_target {
     bool altered;        /* the open transaction changed tables */
     struct replica *replicas;
     int next_id, n_staged;
+    int commit_id; /* names the prepared statement that moves the position; 0 = not prepared in this session */
     struct metric *missing;
 };
 

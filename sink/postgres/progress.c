@@ -165,6 +165,7 @@ enum code pg_claim(struct target *target, int worker, int workers, int64_t lease
     enum code code = progress_schema(&t->session, err);
     if (t->replicas)
         session_forget(&t->session);
+    t->commit_id = 0;
     replicas_free(t); /* what we knew may be another owner's by now */
     if (code == OK)
         code = claim(t, lease_ms, arena, ret, err);
@@ -290,6 +291,20 @@ static enum code empty_stale(struct pg_target *t, struct err *err) {
     return code;
 }
 
+/* Planning it costs more than running it. A failed attempt may leave the statement behind: its number is not
+ * used again. */
+static enum code move_position(struct pg_target *t, int id, const char *const *params, int *n,
+                               struct err *err) {
+    char name[32];
+    snprintf(name, sizeof name, "millrace_%d_p", id);
+    enum code code = OK;
+    if (id != t->commit_id)
+        code = pipeline_prepare(&t->session, name, commit_sql, 17, NULL, err), ++*n;
+    if (code == OK)
+        code = pipeline_prepared(&t->session, name, 17, params, err), ++*n;
+    return code;
+}
+
 /* Begins if nothing is open, moves the position, commits: one round trip. */
 static enum code commit(struct pg_target *t, const struct sink_progress *progress, struct err *err) {
     struct buf arrays[6] = {0};
@@ -311,17 +326,18 @@ static enum code commit(struct pg_target *t, const struct sink_progress *progres
         params[10 + a] = buf_cstr(&arrays[a]);
     params[16] = progress->pipeline;
 
-    uint64_t done[3];
-    int n = 0;
+    uint64_t done[4];
+    int n = 0, id = t->commit_id ? t->commit_id : t->next_id++;
     enum code code = pipeline_begin(&t->session, err);
     if (code == OK && !t->session.in_transaction)
         code = pipeline_run(&t->session, "BEGIN", 0, NULL, err), n++;
     if (code == OK)
-        code = pipeline_run(&t->session, commit_sql, 17, params, err), n++;
+        code = move_position(t, id, params, &n, err);
     if (code == OK)
         code = pipeline_run(&t->session, "COMMIT", 0, NULL, err), n++;
     if (code == OK)
         code = pipeline_end(&t->session, n, done, err);
+    t->commit_id = code == OK ? id : 0;
     for (int a = 0; a < 6; a++)
         buf_free(&arrays[a]);
     return code;

@@ -31,8 +31,10 @@ enum code pg_undo(struct pg_target *t, enum code code) {
     bool forget =
         t->altered || code == REJECT || code == FATAL; /* somebody may mend a table: read it again */
     replicas_rollback(t, forget);
-    if (forget)
+    if (forget) {
+        t->commit_id = 0;
         session_forget(&t->session);
+    }
     t->altered = false;
     t->tx++;
     return code;
