@@ -32,8 +32,6 @@ static const struct option capture_rows[] = {
      "A journal transaction is ended when it holds this many bytes; one of a snapshot, four times as many."},
     {"batch_time", OPT_DURATION, offsetof(struct capture_config, batch_ms), "200ms", false, 1, 30000, NULL,
      "A journal transaction is ended at the next source commit when it is this old."},
-    {"pause", OPT_DURATION, offsetof(struct capture_config, pause_ms), "3ms", false, 0, 1000, NULL,
-     "Shortest time between two journal transactions on a quiet system: shorter is no quicker, because the broker is still finishing the last one."},
     {0},
 };
 const struct option_table capture_options = {"capture", "How changes are gathered into journal transactions.", capture_rows,
@@ -84,7 +82,7 @@ struct capture {
     bool end_due;                   /* a boundary that must not wait for what comes next: record it */
     bool committing, broken;
     uint64_t appended, appended_bytes, skipped;
-    int64_t begun_us, committed_us, commit_begun_us, service_us, commit_us;
+    int64_t begun_us, commit_begun_us, service_us, commit_us;
     int64_t now_us; /* wall clock at the begin of this step: when its changes were taken */
     struct commit_record record;
     struct buf state;
@@ -160,7 +158,7 @@ enum code capture_open(const struct capture_env *env, struct capture **ret, stru
         capture_close(c);
         return code;
     }
-    c->committed_us = c->service_us = clock_mono(env->clock);
+    c->service_us = clock_mono(env->clock);
     log_info(ROOM, "open", F_STR("source", env->source_name), F_INT("generation", c->resume.generation),
              F_LSN("position", c->resume.commit), F_INT("ordinal", c->resume.ordinal));
     *ret = c;
@@ -359,7 +357,6 @@ static enum code commit_done(struct capture *c, struct err *err)
     c->committing = c->idle_due = c->idle_urgent = c->end_due = false;
     c->appended = c->appended_bytes = 0;
     c->committed = true;
-    c->committed_us = now;
     return c->env->source->confirm(c->source, c->mark, err);
 }
 
@@ -385,7 +382,7 @@ static bool commit_due(const struct capture *c, bool drained)
     if (c->appended == 0) return c->idle_due;
     if (is_full(c) || age_ms >= AGE_MS_MAX) return true;
     if (age_ms >= c->env->config->batch_ms && (c->boundary || drained)) return true;
-    return drained && c->boundary && now - c->committed_us >= c->env->config->pause_ms * 1000;
+    return drained && c->boundary;
 }
 
 /* ---- the crank -------------------------------------------------------------------------------------------------- */
@@ -492,7 +489,7 @@ void capture_wait(struct capture *c)
     struct pollfd fds[32];
     int64_t now = clock_mono(c->env->clock), deadline = c->service_us + SERVICE_US;
     if (c->appended > 0) {
-        int64_t due = c->boundary ? c->committed_us + c->env->config->pause_ms * 1000 : c->begun_us + c->env->config->batch_ms * 1000;
+        int64_t due = c->begun_us + c->env->config->batch_ms * 1000;
         if (due < deadline) deadline = due;
     }
     int n = c->env->source->fds(c->source, fds, 32, &deadline);

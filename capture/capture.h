@@ -10,7 +10,6 @@
 struct capture_config {
     int64_t batch_bytes;  /* a journal transaction is ended when it holds this much */
     int64_t batch_ms;     /* ... or is this old */
-    int64_t pause_ms;     /* shortest time between the end of one transaction and the begin of the next on a quiet system */
 };
 extern const struct option_table capture_options; /* keys of the `capture:` mapping */
 

@@ -56,8 +56,8 @@ struct journal_append {
     const struct journal_header *headers;
     int n_headers;
 };
-/* Hands a record over (taken, not durable). AGAIN: the local queue (bounded in bytes) is full, call journal_writer_poll
- * and again. RETRY. FATAL/ROW_TOO_LARGE: names limit, size and both remedies; FATAL/JOURNAL_FENCED. */
+/* Hands a record over (taken, not durable). AGAIN: the local queue (bounded in bytes) is full, or the last transaction is
+ * not settled yet: call journal_writer_poll and again. RETRY. FATAL/ROW_TOO_LARGE: names limit, size and both remedies; FATAL/JOURNAL_FENCED. */
 typedef enum code journal_append_f(struct journal_writer *w, const struct journal_append *record, struct err *err);
 /* Ends the transaction with `record` (the writer fills seq, topics, ends, full; the caller position, boundary, ts, state;
  * what the writer filled is valid until the next call for the writer).

@@ -1,9 +1,10 @@
-/* Ending a transaction: data acknowledged, then the commit record, then EndTxn. Every step can be left
- * (AGAIN) and taken up again. The record is the last message: what a reader finds behind it was all written
- * before it. */
+/* Ending a transaction: data acknowledged, then the commit record (or both at once), then EndTxn. Every step
+ * can be left (AGAIN) and taken up again. */
 #include "journal/kafka/writer.h"
 
 #include <assert.h>
+
+#include "base/log.h"
 
 #define SLICE_MS 100
 
@@ -35,7 +36,7 @@ static void fill(struct kafka_writer *w, const struct commit_record *record, boo
     w->told.full = full;
     w->told.writer = kafka_process_name();
     w->told.pipeline = w->id;
-    kafka_ends_fill(&w->ends, full, &w->told);
+    kafka_ends_fill(&w->ends, full, w->foreseen, &w->told);
     buf_clear(&w->json);
     commit_record_write(&w->told, &w->json);
 }
@@ -71,6 +72,52 @@ static enum code tell(struct kafka_writer *w, const struct commit_record *record
                               "kafka-configs --alter --topic %s --add-config max.message.bytes=8454144",
                               t->name, t->bytes_max, w->json.len, t->name),
                       err);
+}
+
+/* Outside of transactions a record that proves wrong could not be taken back. */
+static bool can_foresee(const struct kafka_writer *w) {
+    return w->transactional && !w->ends.unforeseen && !atomic_load(&w->h.journal->shared);
+}
+
+static enum code check_foreseen(struct kafka_writer *w, struct err *err) {
+    if (!w->foreseen || kafka_ends_as_foreseen(&w->ends))
+        return OK;
+    atomic_store(&((struct kafka_journal *)w->h.journal)->shared, true);
+    log_warn("journal",
+             "somebody else writes to the topics of this pipeline; commits take longer from now on",
+             F_STR("topic_prefix", w->h.journal->options->topic_prefix));
+    return kafka_fail(
+        w,
+        err_set(err, RETRY, ERR_JOURNAL_UNREACHABLE,
+                "Kafka: records of the transaction lie elsewhere than foreseen; again from the start"),
+        err);
+}
+
+static void end_begin(struct kafka_writer *w) {
+    w->step = WRITER_ENDING;
+    w->end_began_us = clock_mono(w->h.env->clock);
+    w->end_lost = w->h.lost;
+}
+
+/* Data and record on their way to their acknowledgements. */
+static enum code deliver(struct kafka_writer *w, const struct commit_record *record, int64_t deadline_us,
+                         struct err *err) {
+    enum code code = OK;
+    if (w->step == WRITER_FLUSHING) {
+        code = flush(w, deadline_us, err);
+        if (code == OK)
+            code = w->foreseen ? check_foreseen(w, err) : tell(w, record, err);
+        if (code == OK && w->foreseen)
+            end_begin(w);
+        else if (code == OK)
+            w->step = WRITER_TELLING;
+    }
+    if (code == OK && w->step == WRITER_TELLING) {
+        code = flush(w, deadline_us, err);
+        if (code == OK)
+            end_begin(w);
+    }
+    return code;
 }
 
 /* A call that is resumed and whose first, local step then times out makes librdkafka (2.0.2) forget that it
@@ -130,9 +177,11 @@ static void ended(struct kafka_writer *w, struct commit_record *record) {
         w->delta_bytes += w->json.len;
     }
     kafka_process_note(w->pipeline, w->seq);
-    kafka_ends_forget_touched(&w->ends);
+    kafka_ends_committed(&w->ends);
     w->sent = w->acknowledged = 0;
     w->begun = false;
+    if (w->transactional)
+        pace_ended(&w->pace, clock_mono(w->h.env->clock));
     w->step = WRITER_IDLE;
 }
 
@@ -149,25 +198,20 @@ enum code kafka_commit(struct journal_writer *jw, struct commit_record *record, 
     struct kafka_writer *w = kafka_writer_of(jw);
     int64_t deadline_us = kafka_deadline(w->h.env, wait_ms);
     enum code code = kafka_writer_check(w, err);
+    kafka_settle(w, deadline_us);
     if (w->step <= WRITER_FILLING) {
         w->step = WRITER_FLUSHING;
         w->commit_began_us = clock_mono(w->h.env->clock);
-    }
-    if (code == OK && w->step == WRITER_FLUSHING) {
-        code = flush(w, deadline_us, err);
-        if (code == OK)
+        w->foreseen = can_foresee(w);
+        if (code == OK && w->foreseen)
             code = tell(w, record, err);
-        if (code == OK)
-            w->step = WRITER_TELLING;
-    }
-    if (code == OK && w->step == WRITER_TELLING) {
-        code = flush(w, deadline_us, err);
-        if (code == OK) {
-            w->step = WRITER_ENDING;
-            w->end_began_us = clock_mono(w->h.env->clock);
-            w->end_lost = w->h.lost;
+        if (code == AGAIN) { /* no room in the queue now */
+            w->foreseen = false;
+            code = OK;
         }
     }
+    if (code == OK)
+        code = deliver(w, record, deadline_us, err);
     if (code == OK && w->step == WRITER_ENDING)
         code = end(w, deadline_us, err);
     if (code == OK)

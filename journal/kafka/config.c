@@ -35,6 +35,12 @@ static const struct option options[] = {
              "the brokers' transaction.max.timeout.ms."},
     {"fetch_bytes", OPT_BYTES, FIELD(fetch_bytes), "1536KB", .min = 65536, .max = 100 << 20,
      .help = "Bytes that are fetched ahead for each partition that is read."},
+    {"pause", OPT_DURATION, FIELD(pause_ms), "1ms", .min = 0, .max = 1000,
+     .help = "Shortest time from the end of one transaction to the begin of the next. Each costs the client "
+             "a few "
+             "milliseconds of processor time, whatever is in it: longer saves them and costs latency. It "
+             "grows by itself "
+             "when the brokers need longer to finish a transaction."},
     {"delivery", OPT_ENUM, FIELD(delivery), "exactly_once", .choices = deliveries,
      .help = "exactly_once: Kafka transactions. at_least_once: none, lower latency; readers may see changes "
              "of a capture agent "
@@ -212,6 +218,22 @@ static void on_error(rd_kafka_t *rk, int number, const char *reason, void *opaqu
     }
 }
 
+/* @threads librdkafka's own. */
+static rd_kafka_resp_err_t on_request(rd_kafka_t *rk, int fd, const char *broker, int32_t id, int16_t api,
+                                      int16_t version, int32_t correlation, size_t bytes, void *handle) {
+    struct kafka_handle *h = handle;
+    (void)rk, (void)fd, (void)broker, (void)id, (void)version, (void)correlation, (void)bytes;
+    h->hooks->requested(h, api);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* Only here, before its threads begin, may a client be given more callbacks. */
+static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *handle, char *why,
+                                  size_t size) {
+    (void)conf, (void)why, (void)size;
+    return rd_kafka_interceptor_add_on_request_sent(rk, "millrace", on_request, handle);
+}
+
 /* ---- clients
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -317,11 +339,11 @@ static void set_reader(rd_kafka_conf_t *conf, const struct kafka_journal *j) {
 
 enum code kafka_handle_open(struct kafka_handle *h, const struct kafka_journal *j,
                             const struct journal_env *env, enum kafka_role role, const char *source,
-                            kafka_delivered_f *delivered, struct err *err) {
+                            const struct kafka_hooks *hooks, struct err *err) {
     char why[512];
     const struct text_map *p = &j->options->properties;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    *h = (struct kafka_handle){.journal = j, .env = env};
+    *h = (struct kafka_handle){.journal = j, .env = env, .hooks = hooks};
     set_all(conf, defaults);
     for (size_t i = 0; i < p->n; i++)
         set(conf, p->keys[i], p->values[i]);
@@ -335,8 +357,10 @@ enum code kafka_handle_open(struct kafka_handle *h, const struct kafka_journal *
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_error_cb(conf, on_error);
     rd_kafka_conf_set_opaque(conf, h);
-    if (delivered)
-        rd_kafka_conf_set_dr_msg_cb(conf, delivered);
+    if (hooks) {
+        rd_kafka_conf_set_dr_msg_cb(conf, hooks->delivered);
+        rd_kafka_conf_interceptor_add_on_new(conf, "millrace", on_new, h);
+    }
     h->rk = rd_kafka_new(role == KAFKA_READER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, why, sizeof why);
     if (h->rk)
         return OK;

@@ -7,6 +7,7 @@ static void topic_free(struct kafka_topic *t) {
         rd_kafka_topic_destroy(t->rkt);
     free(t->name);
     free(t->ends);
+    free(t->next);
     free(t->touched);
 }
 
@@ -16,6 +17,7 @@ void kafka_ends_reset(struct kafka_ends *e) {
     e->n = 0;
     e->n_touched = 0;
     e->partitions = 0;
+    e->unforeseen = false;
 }
 
 void kafka_ends_free(struct kafka_ends *e) {
@@ -44,8 +46,9 @@ int kafka_ends_add(struct kafka_ends *e, const char *name, int partitions, bool 
     *t = (struct kafka_topic){.name = xstrdup(name), .partitions = partitions, .compacted = compacted};
     t->ends = xcalloc((size_t)partitions, sizeof *t->ends);
     t->touched = xcalloc((size_t)partitions, sizeof *t->touched);
+    t->next = xcalloc((size_t)partitions, sizeof *t->next);
     for (int p = 0; p < partitions; p++)
-        t->ends[p] = -1;
+        t->ends[p] = t->next[p] = -1;
     e->partitions += partitions;
     return e->n++;
 }
@@ -57,12 +60,16 @@ void kafka_ends_forget(struct kafka_ends *e, int topic) {
     memmove(&e->topics[topic], &e->topics[topic + 1], (size_t)(e->n - topic) * sizeof *e->topics);
 }
 
-void kafka_ends_note(struct kafka_ends *e, int topic, int partition, int64_t offset) {
+void kafka_ends_sent(struct kafka_ends *e, int topic, int partition) {
     struct kafka_topic *t = &e->topics[topic];
     assert(partition >= 0 && partition < t->partitions);
-    if (offset > t->ends[partition])
-        t->ends[partition] = offset;
-    if (t->internal || t->touched[partition])
+    if (t->internal)
+        return;
+    if (t->next[partition] >= 0)
+        t->next[partition]++;
+    else
+        e->unforeseen = true;
+    if (t->touched[partition])
         return;
     t->touched[partition] = true;
     if (e->n_touched == e->cap_touched) {
@@ -73,10 +80,31 @@ void kafka_ends_note(struct kafka_ends *e, int topic, int partition, int64_t off
     e->touched[e->n_touched++].partition = partition;
 }
 
-void kafka_ends_forget_touched(struct kafka_ends *e) {
-    for (size_t i = 0; i < e->n_touched; i++)
-        e->topics[e->touched[i].topic].touched[e->touched[i].partition] = false;
+void kafka_ends_note(struct kafka_ends *e, int topic, int partition, int64_t offset) {
+    struct kafka_topic *t = &e->topics[topic];
+    assert(partition >= 0 && partition < t->partitions);
+    if (offset > t->ends[partition])
+        t->ends[partition] = offset;
+}
+
+bool kafka_ends_as_foreseen(const struct kafka_ends *e) {
+    for (size_t i = 0; i < e->n_touched; i++) {
+        const struct kafka_topic *t = &e->topics[e->touched[i].topic];
+        if (t->next[e->touched[i].partition] != t->ends[e->touched[i].partition] + 1)
+            return false;
+    }
+    return !e->unforeseen;
+}
+
+void kafka_ends_committed(struct kafka_ends *e) {
+    for (size_t i = 0; i < e->n_touched; i++) {
+        struct kafka_topic *t = &e->topics[e->touched[i].topic];
+        int p = e->touched[i].partition;
+        t->next[p] = t->ends[p] + 2;
+        t->touched[p] = false;
+    }
     e->n_touched = 0;
+    e->unforeseen = false;
 }
 
 enum code kafka_ends_apply(struct kafka_ends *e, const struct commit_record *r, struct err *err) {
@@ -105,16 +133,15 @@ enum code kafka_ends_apply(struct kafka_ends *e, const struct commit_record *r, 
     return OK;
 }
 
-static bool wanted(const struct kafka_topic *t, int partition, bool full) {
-    return full ? t->ends[partition] >= 0 : t->touched[partition];
-}
-
 /* A topic is told when it has a partition to tell. */
-static int fill_topic(const struct kafka_topic *t, bool full, int index, struct partition_end *out) {
+static int fill_topic(const struct kafka_topic *t, bool full, bool foreseen, int index,
+                      struct partition_end *out) {
     int n = 0;
-    for (int p = 0; p < t->partitions; p++)
-        if (wanted(t, p, full))
-            out[n++] = (struct partition_end){.topic = index, .partition = p, .offset = t->ends[p]};
+    for (int p = 0; p < t->partitions; p++) {
+        int64_t end = foreseen && t->touched[p] ? t->next[p] - 1 : t->ends[p];
+        if (t->touched[p] || (full && end >= 0))
+            out[n++] = (struct partition_end){.topic = index, .partition = p, .offset = end};
+    }
     return n;
 }
 
@@ -141,7 +168,7 @@ static int *candidates(const struct kafka_ends *e, bool full, int *ret_n) {
     return list;
 }
 
-void kafka_ends_fill(struct kafka_ends *e, bool full, struct commit_record *r) {
+void kafka_ends_fill(struct kafka_ends *e, bool full, bool foreseen, struct commit_record *r) {
     int n;
     size_t room = 1;
     CLEANUP_FREE int *list = candidates(e, full, &n);
@@ -154,7 +181,7 @@ void kafka_ends_fill(struct kafka_ends *e, bool full, struct commit_record *r) {
     r->n_topics = r->n_ends = 0;
     for (int i = 0; i < n; i++) {
         const struct kafka_topic *t = &e->topics[list[i]];
-        int told = t->internal ? 0 : fill_topic(t, full, r->n_topics, e->out_ends + r->n_ends);
+        int told = t->internal ? 0 : fill_topic(t, full, foreseen, r->n_topics, e->out_ends + r->n_ends);
         if (!told)
             continue;
         e->out_topics[r->n_topics++] = (struct commit_topic){t->name, t->partitions, t->compacted, t->born};

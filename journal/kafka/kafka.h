@@ -9,8 +9,9 @@
 #include "journal/journal.h"
 
 /* The end of messages about topics that are not as they were left. */
-#define KAFKA_RESNAPSHOT \
-    "Take a new snapshot, which begins such topics anew: millrace capture --config FILE --resnapshot (or run)"
+#define KAFKA_RESNAPSHOT                                                                                   \
+    "Take a new snapshot, which begins such topics anew: millrace capture --config FILE --resnapshot (or " \
+    "run)"
 
 enum kafka_delivery { KAFKA_EXACTLY_ONCE, KAFKA_AT_LEAST_ONCE };
 
@@ -21,6 +22,7 @@ struct kafka_options {
     int64_t replication; /* -1 = the broker's default */
     int64_t compaction_lag_ms, delete_retention_ms, transaction_timeout_ms;
     int64_t fetch_bytes; /* per partition */
+    int64_t pause_ms;    /* between two transactions, at least */
     int delivery;        /* enum kafka_delivery */
     struct text_map properties;
 };
@@ -32,6 +34,7 @@ struct kafka_journal {
     char *commits, *schemas; /* "<prefix>.commits", "<prefix>.schemas" */
     size_t record_bytes_max;
     bool compressed;           /* the producer compresses: sizes on the wire are not known beforehand */
+    atomic_bool shared;        /* somebody else was seen to write to the pipeline's topics */
     atomic_size_t batch_bytes; /* 0, or the smallest max.message.bytes met: a batch must fit too */
 };
 
@@ -51,6 +54,7 @@ struct kafka_handle {
     rd_kafka_t *rk;
     const struct kafka_journal *journal;
     const struct journal_env *env;
+    const struct kafka_hooks *hooks; /* NULL = none */
     /* What the error callback heard; it runs inside rd_kafka_poll, on the handle's own thread. */
     rd_kafka_resp_err_t refused; /* authentication or TLS failed, last time we looked */
     char refused_text[512];
@@ -59,12 +63,20 @@ struct kafka_handle {
     int64_t down_since_us; /* all brokers are down since then; 0 = not */
 };
 
-typedef void kafka_delivered_f(rd_kafka_t *rk, const rd_kafka_message_t *message, void *handle);
-/* `source` names the pipeline (writers in exactly_once, else unused); `delivered` may be NULL. Connects in
- * the background. The handle must not move while it is open. FATAL/CONFIG. */
+/* What a writer wants to be told. */
+struct kafka_hooks {
+    /* A delivery report; inside rd_kafka_poll. */
+    void (*delivered)(rd_kafka_t *rk, const rd_kafka_message_t *message, void *handle);
+    /* A request of this kind goes out (the protocol's number, KAFKA_PRODUCE...). @threads any */
+    void (*requested)(struct kafka_handle *h, int api);
+};
+enum { KAFKA_PRODUCE = 0, KAFKA_ADD_PARTITIONS = 24 };
+
+/* `source` names the pipeline (writers in exactly_once, else unused); `hooks` may be NULL, else they outlive
+ * the handle. Connects in the background. The handle must not move while it is open. FATAL/CONFIG. */
 MUST_CHECK enum code kafka_handle_open(struct kafka_handle *h, const struct kafka_journal *journal,
                                        const struct journal_env *env, enum kafka_role role,
-                                       const char *source, kafka_delivered_f *delivered, struct err *err);
+                                       const char *source, const struct kafka_hooks *hooks, struct err *err);
 void kafka_handle_close(struct kafka_handle *h);
 
 /* A broker has answered: what went wrong before it is over. */

@@ -143,7 +143,8 @@ enum code kafka_overtaken(struct journal *journal, const struct journal_env *env
     CLEANUP_FREE char *pipeline = pipeline_name(kafka_journal_of(journal), source);
     enum code code = kafka_reader_open(journal, env, wait_ms, &reader, err);
     if (code == OK)
-        code = kafka_commits_last(reader, kafka_left_ms(env, deadline_us, wait_ms), &arena, &last, &offset, err);
+        code =
+            kafka_commits_last(reader, kafka_left_ms(env, deadline_us, wait_ms), &arena, &last, &offset, err);
     if (code == OK && last)
         code = check_overtaken(pipeline, last, err);
     kafka_reader_close(reader);
@@ -228,7 +229,8 @@ enum code kafka_writer_open(struct journal *journal, const struct journal_env *e
     w->transactional = j->options->delivery == KAFKA_EXACTLY_ONCE;
     w->born = 1;
     kafka_random_name(w->id);
-    enum code code = kafka_handle_open(&w->h, j, env, KAFKA_WRITER, source, kafka_delivered, err);
+    pace_init(&w->pace, j->options->pause_ms * 1000);
+    enum code code = kafka_handle_open(&w->h, j, env, KAFKA_WRITER, source, &kafka_writer_hooks, err);
     if (code == OK)
         code = fence(w, deadline_us, err);
     if (code == OK)

@@ -1,7 +1,7 @@
 /* Appending, and what the delivery reports say.
  *
- * Threads: one handle is one thread's; the names at the end of the file are shared by all handles, under a
- * lock. */
+ * Threads: one handle is one thread's, but `requested` (atomics of pace.h); the names at the end of the file
+ * are shared by all handles, under a lock. */
 #include "journal/kafka/writer.h"
 
 #include <assert.h>
@@ -52,7 +52,7 @@ static rd_kafka_resp_err_t reason_of(const struct kafka_writer *w, rd_kafka_resp
     return failure ? failure : error;
 }
 
-void kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *handle) {
+static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *handle) {
     struct kafka_writer *w = handle;
     (void)rk;
     struct parcel *parcel = m->_private;
@@ -90,6 +90,17 @@ void kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *handle) 
         kafka_ends_note(&w->ends, topic, m->partition, m->offset);
     }
 }
+
+/* @threads librdkafka's own. */
+static void requested(struct kafka_handle *h, int api) {
+    struct kafka_writer *w = (struct kafka_writer *)h;
+    if (api == KAFKA_ADD_PARTITIONS)
+        pace_adds(&w->pace, clock_mono(h->env->clock));
+    if (api == KAFKA_PRODUCE)
+        pace_produces(&w->pace);
+}
+
+const struct kafka_hooks kafka_writer_hooks = {.delivered = delivered, .requested = requested};
 
 enum code kafka_writer_check(struct kafka_writer *w, struct err *err) {
     char why[512];
@@ -206,6 +217,10 @@ enum code kafka_topic(struct journal_writer *jw, const struct topic_spec *spec, 
 
 enum code kafka_begin(struct kafka_writer *w, struct err *err) {
     if (w->transactional && !w->begun) {
+        int64_t now = clock_mono(w->h.env->clock);
+        if (now < w->pace.ready_us)
+            return AGAIN;
+        pace_begun(&w->pace, now);
         rd_kafka_error_t *error = rd_kafka_begin_transaction(w->h.rk);
         if (error) {
             enum code code = kafka_transaction_error(w, error, "begin a transaction", err);
@@ -218,6 +233,13 @@ enum code kafka_begin(struct kafka_writer *w, struct err *err) {
     }
     w->begun = true;
     return OK;
+}
+
+void kafka_settle(struct kafka_writer *w, int64_t deadline_us) {
+    int64_t now = clock_mono(w->h.env->clock);
+    if (!w->begun && now < w->pace.ready_us)
+        stop_poll(w->h.env->stop, NULL, 0, now,
+                  w->pace.ready_us < deadline_us ? w->pace.ready_us : deadline_us);
 }
 
 static rd_kafka_headers_t *headers_of(const struct journal_append *a) {
@@ -297,6 +319,7 @@ enum code kafka_append(struct journal_writer *jw, const struct journal_append *a
     }
     w->step = WRITER_FILLING;
     w->sent++;
+    kafka_ends_sent(&w->ends, a->topic, a->partition);
     w->queued_bytes += bytes;
     return OK;
 }
@@ -306,6 +329,10 @@ enum code kafka_writer_poll(struct journal_writer *jw, int64_t wait_ms, struct e
     int64_t deadline_us = kafka_deadline(w->h.env, wait_ms);
     uint64_t before = w->acknowledged;
     int left;
+    if (wait_ms > 0 && !w->begun && clock_mono(w->h.env->clock) < w->pace.ready_us) {
+        kafka_settle(w, deadline_us);
+        deadline_us = 0; /* nothing else is waited for */
+    }
     do { /* ends early when something came */
         left = kafka_left_ms(w->h.env, deadline_us, 100);
         rd_kafka_poll(w->h.rk, left);

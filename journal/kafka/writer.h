@@ -3,11 +3,15 @@
  *   IDLE --append--> FILLING --commit--> FLUSHING --all acknowledged--> TELLING --record acknowledged-->
  * ENDING --> IDLE (data)                         (commit record)                  (EndTxn)
  *
- * Files: open.c (fence, last record, ends), known.c (are the topics as they were), writer.c (append, deliveries), commit.c (the arrows from FILLING
- * on). */
+ * If it is known beforehand where the records will lie, the commit record goes out with them: FLUSHING -->
+ * ENDING, two round trips less. Should one lie elsewhere, the transaction is given up before anybody saw it.
+ *
+ * Files: open.c (fence, last record, ends), known.c (are the topics as they were), writer.c (append,
+ * deliveries), commit.c (the arrows from FILLING on). */
 #pragma once
 
 #include "journal/kafka/ends.h"
+#include "journal/kafka/pace.h"
 #include "journal/kafka/parcel.h"
 #include "journal/kafka/topics.h"
 
@@ -18,12 +22,13 @@ enum writer_step { WRITER_IDLE, WRITER_FILLING, WRITER_FLUSHING, WRITER_TELLING,
 struct kafka_writer {
     struct kafka_handle h; /* first: the delivery callback gets its address */
     char *source;
-    char *pipeline; /* prefix and source: key of what this process knows of the pipeline */
+    char *pipeline;            /* prefix and source: key of what this process knows of the pipeline */
     char id[KAFKA_NAME_BYTES]; /* commit_record.pipeline */
-    uint64_t born;  /* of topics that this writer is the first to know */
+    uint64_t born;             /* of topics that this writer is the first to know */
     bool transactional;
     enum writer_step step;
     bool begun; /* a Kafka transaction is open */
+    struct pace pace;
 
     struct kafka_directory directory;
     struct kafka_ends ends;
@@ -36,6 +41,7 @@ struct kafka_writer {
 
     uint64_t seq;              /* of the last commit */
     struct commit_record told; /* the record under way */
+    bool foreseen;             /* it was sent before its ends were acknowledged */
     struct buf json;
     size_t full_bytes;  /* size of the last full record, 0 = none yet by this writer */
     size_t delta_bytes; /* of all records since */
@@ -54,13 +60,13 @@ const char *kafka_process_name(void);
 uint64_t kafka_process_seq(const char *pipeline);
 void kafka_process_note(const char *pipeline, uint64_t seq);
 
-kafka_delivered_f kafka_delivered;
+extern const struct kafka_hooks kafka_writer_hooks;
 /* Keeps the error for every later call and returns it. FATAL from here on as well. */
 enum code kafka_fail(struct kafka_writer *w, enum code code, struct err *err);
 /* What the callbacks heard, or what failed before. */
 MUST_CHECK enum code kafka_writer_check(struct kafka_writer *w, struct err *err);
-/* (known.c) Topics that the commit records speak of must be as they were left. `anew`: those that are not are forgotten,
- * because a snapshot follows. */
+/* (known.c) Topics that the commit records speak of must be as they were left. `anew`: those that are not are
+ * forgotten, because a snapshot follows. */
 MUST_CHECK enum code kafka_known_check(struct kafka_writer *w, bool anew, int64_t deadline_us,
                                        struct err *err);
 /* (known.c) No commit record was found: then no topic of this pipeline may hold records. */
@@ -68,8 +74,11 @@ MUST_CHECK enum code kafka_known_empty(struct kafka_writer *w, struct kafka_hand
                                        int64_t deadline_us, struct err *err);
 /* Whether it is the topic of a table, by its name. */
 bool kafka_ours(const struct kafka_journal *j, const char *topic);
-/* Begins the transaction if none is open. */
+/* Begins the transaction if none is open. AGAIN: the brokers are still busy with the last one, see
+ * kafka_settle. */
 MUST_CHECK enum code kafka_begin(struct kafka_writer *w, struct err *err);
+/* Waits until a transaction can begin, at most to the deadline. */
+void kafka_settle(struct kafka_writer *w, int64_t deadline_us);
 /* Maps and consumes an error object of the transaction calls; AGAIN if the same call may be made again. */
 MUST_CHECK enum code kafka_transaction_error(struct kafka_writer *w, rd_kafka_error_t *error,
                                              const char *doing, struct err *err);

@@ -43,6 +43,7 @@ struct fixture {
     void (*make_topic)(const char *topic, int partitions, const char *settings); /* "name=value;..." */
     void (*delete_before)(const char *topic, int partition, int64_t offset);
     void (*delete_topic)(const char *topic);
+    void (*write)(const char *topic, int partition, const char *value); /* somebody else, without a transaction */
 };
 
 static void kafka_options(struct buf *yaml, const char *prefix, const char *extra) {
@@ -157,9 +158,19 @@ static void kafka_delete_topic(const char *topic) {
     rd_kafka_destroy(rk);
 }
 
+static void kafka_write(const char *topic, int partition, const char *value) {
+    rd_kafka_t *rk = kafka_client();
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, topic, NULL);
+    assert_int_equal(rd_kafka_produce(rkt, partition, RD_KAFKA_MSG_F_COPY, (void *)value, strlen(value), "key", 3, NULL),
+                     0);
+    assert_int_equal(rd_kafka_flush(rk, WAIT_MS), 0);
+    rd_kafka_topic_destroy(rkt);
+    rd_kafka_destroy(rk);
+}
+
 static const struct fixture fixtures[] = {
     {"kafka", "MILLRACE_TEST_KAFKA", kafka_options, kafka_options_away, kafka_setting, kafka_make_topic,
-     kafka_delete_before, kafka_delete_topic},
+     kafka_delete_before, kafka_delete_topic, kafka_write},
 };
 
 /* ---- one case's world -------------------------------------------------------------------------------- */
@@ -257,7 +268,11 @@ static int topic(struct world *w, struct journal_writer *writer, const char *tab
 static enum code append_text(struct world *w, struct journal_writer *writer, int topic, int partition,
                              const char *key, const char *value) {
     struct journal_append a = {topic, partition, slice_of(key), slice_of(value), NULL, 0};
-    return ops->append(writer, &a, &w->err);
+    enum code code;
+    for (int i = 0; (code = ops->append(writer, &a, &w->err)) == AGAIN && i < 100; i++)
+        if ((code = ops->writer_poll(writer, 100, &w->err)) != OK)
+            break;
+    return code;
 }
 
 static void append(struct world *w, struct journal_writer *writer, int topic, int partition,
@@ -572,6 +587,49 @@ static void ends_are_told_as_deltas_and_in_full(void **state) {
     assert_int_equal(end_of(&c, a_name, 0), 0);
     assert_int_equal(end_of(&c, a_name, 1), 0);
     assert_int_equal(end_of(&c, b_name, 0), end);
+    ops->writer_close(writer_);
+}
+
+/* Ends are told before they are acknowledged as long as nobody else writes; when somebody does, no wrong one is ever seen. */
+static void a_stranger_in_a_topic_never_makes_an_end_wrong(void **state) {
+    struct world *w = *state;
+    struct journal_writer *writer_ = writer(w);
+    struct journal_reader *r = reader(w);
+    struct commit_record c;
+    int t = topic(w, writer_, "public.item", true, true), s = -1;
+    for (int i = 0; i < 2; i++) {
+        append(w, writer_, t, 0, "ours");
+        c = commit(w, writer_);
+        assert_int_equal(next_commit(w, r)->seq, c.seq);
+    }
+    fixture->write(name_of(w, "public.item"), 0, "stranger");
+    append(w, writer_, t, 0, "lost");
+    REFUSED(w, try_commit(w, writer_, &c), RETRY, JOURNAL_UNREACHABLE);
+    ops->writer_close(writer_);
+
+    writer_ = writer(w);
+    assert_int_equal(w->last->seq, 2);
+    t = topic(w, writer_, "public.item", true, true);
+    for (int i = 0; i < 3; i++) { /* and from now on a stranger does no harm */
+        append(w, writer_, t, 0, "again");
+        c = commit(w, writer_);
+        assert_int_equal(c.seq, i + 3);
+        const struct commit_record *seen = next_commit(w, r);
+        assert_int_equal(seen->seq, c.seq);
+        assert_int_equal(end_of(seen, name_of(w, "public.item"), 0), end_of(&c, name_of(w, "public.item"), 0));
+        fixture->write(name_of(w, "public.item"), 0, "stranger");
+    }
+    s = stream(w, r, "public.item", 0, 0);
+    int again = 0;
+    struct journal_record got;
+    for (int64_t last = end_of(&c, name_of(w, "public.item"), 0); (got = next(w, r, s, last)).offset <= last;) {
+        assert_false(slice_is(got.value, "lost"));
+        again += slice_is(got.value, "again");
+        if (again == 3)
+            assert_int_equal(got.offset, last);
+    }
+    assert_int_equal(again, 3);
+    ops->reader_close(r);
     ops->writer_close(writer_);
 }
 
@@ -1073,6 +1131,7 @@ static int run(void) {
         CASE(after_another_process_took_over_the_writer_stops_for_good),
         CASE(the_newest_commit_record_is_found_behind_aborted_junk),
         CASE(ends_are_told_as_deltas_and_in_full),
+        CASE(a_stranger_in_a_topic_never_makes_an_end_wrong),
         CASE(ends_are_known_again_when_older_records_are_gone),
         CASE(a_large_transaction_goes_through_a_bounded_queue),
         CASE(topics_are_made_as_the_options_say),

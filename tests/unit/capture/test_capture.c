@@ -108,7 +108,7 @@ static int64_t now(void *arg) { (void)arg; return now_us; }
 static void run(const struct source_item *items, int n, int64_t batch_bytes, int64_t us)
 {
     struct clock clock = {.mono_us = now, .wall_us = now};
-    struct capture_config config = {batch_bytes, 200, 3};
+    struct capture_config config = {batch_bytes, 200};
     struct capture_env env = {.clock = &clock, .source = &source, .source_name = "shop", .journal = &journal, .schemas = schemas, .config = &config};
     struct capture *c;
     struct err err = {0};
@@ -189,7 +189,7 @@ static void a_transaction_ends_in_time_however_slow_the_changes_come(void **stat
 
 static void the_end_waits_for_a_journal_that_does_not_without_spinning(void **state) {
     static const struct source_item items[] = {CHANGE(10, 1), COMMIT(10, 1)};
-    struct capture_config config = {1 << 20, 200, 3};
+    struct capture_config config = {1 << 20, 200};
     struct capture_env env = {.clock = &clock_system,
                               .source = &source,
                               .source_name = "shop",

@@ -9,6 +9,7 @@
 #include "base/config.h"
 #include "journal/journal_table.h"
 #include "journal/kafka/ends.h"
+#include "journal/kafka/pace.h"
 
 static enum code open_with(const char *yaml, struct err *err) {
     struct arena arena = {0};
@@ -88,6 +89,11 @@ static void errors_mean_what_the_table_says(void **state) {
     }
 }
 
+static void put(struct kafka_ends *e, int topic, int partition, int64_t offset) {
+    kafka_ends_sent(e, topic, partition);
+    kafka_ends_note(e, topic, partition, offset);
+}
+
 static void a_delta_tells_what_was_touched_and_a_full_record_all(void **state) {
     struct kafka_ends e = {0};
     struct commit_record r = {0};
@@ -95,27 +101,100 @@ static void a_delta_tells_what_was_touched_and_a_full_record_all(void **state) {
     int a = kafka_ends_add(&e, "a", 2, true), hidden = kafka_ends_add(&e, "schemas", 1, true),
         b = kafka_ends_add(&e, "b", 1, false);
     e.topics[hidden].internal = true;
-    kafka_ends_note(&e, b, 0, 7);
-    kafka_ends_note(&e, hidden, 0, 3);
-    kafka_ends_note(&e, a, 1, 5);
-    kafka_ends_note(&e, b, 0, 8);
-    kafka_ends_note(&e, b, 0,
-                    6); /* reports of one partition come in order; a smaller offset changes nothing */
-    kafka_ends_fill(&e, false, &r);
+    put(&e, b, 0, 7);
+    put(&e, hidden, 0, 3);
+    put(&e, a, 1, 5);
+    put(&e, b, 0, 8);
+    put(&e, b, 0, 6); /* reports of one partition come in order; a smaller offset changes nothing */
+    kafka_ends_fill(&e, false, false, &r);
     assert_int_equal(r.n_topics, 2);
     assert_int_equal(r.n_ends, 2);
     assert_string_equal(r.topics[0].name, "a");
     assert_int_equal(r.ends[0].partition, 1);
     assert_int_equal(r.ends[1].topic, 1);
     assert_int_equal(r.ends[1].offset, 8);
-    kafka_ends_forget_touched(&e);
-    kafka_ends_fill(&e, false, &r);
+    kafka_ends_committed(&e);
+    kafka_ends_fill(&e, false, false, &r);
     assert_int_equal(r.n_topics, 0);
-    kafka_ends_note(&e, a, 0, 1);
-    kafka_ends_fill(&e, true, &r);
+    put(&e, a, 0, 1);
+    kafka_ends_fill(&e, true, false, &r);
     assert_int_equal(r.n_topics, 2);
     assert_int_equal(r.n_ends, 3);
     kafka_ends_free(&e);
+}
+
+static void ends_are_foreseen_once_a_transaction_of_ours_lies_before_them(void **state) {
+    struct kafka_ends e = {0};
+    struct commit_record r = {0};
+    (void)state;
+    int t = kafka_ends_add(&e, "t", 2, true);
+    put(&e, t, 0, 17);
+    assert_true(e.unforeseen); /* who knows what was there */
+    assert_false(kafka_ends_as_foreseen(&e));
+    kafka_ends_committed(&e);
+    kafka_ends_sent(&e, t, 0);
+    kafka_ends_sent(&e, t, 0);
+    assert_false(e.unforeseen);
+    kafka_ends_fill(&e, false, true, &r);
+    assert_int_equal(r.n_ends, 1);
+    assert_int_equal(r.ends[0].offset, 20); /* behind 17 and the marker: 19, 20 */
+    kafka_ends_note(&e, t, 0, 19);
+    assert_false(kafka_ends_as_foreseen(&e));
+    kafka_ends_note(&e, t, 0, 20);
+    assert_true(kafka_ends_as_foreseen(&e));
+    kafka_ends_note(&e, t, 0, 21); /* somebody else wrote between them */
+    assert_false(kafka_ends_as_foreseen(&e));
+    kafka_ends_committed(&e);
+    kafka_ends_sent(&e, t, 0);
+    kafka_ends_sent(&e, t, 1);
+    assert_true(e.unforeseen);
+    kafka_ends_free(&e);
+}
+
+/* One transaction, begun when it may, at brokers that need `settle_us`; true if it was refused. */
+static bool transact(struct pace *p, int64_t *now, int64_t settle_us, int64_t work_us) {
+    int64_t ended = p->ready_us ? p->ready_us - p->pause_us : 0;
+    bool early;
+    *now = p->ready_us > *now ? p->ready_us : *now;
+    pace_begun(p, *now);
+    pace_adds(p, *now += 1000);
+    early = p->ready_us && *now - ended < settle_us;
+    if (early)
+        pace_adds(p, *now += 20500);
+    pace_produces(p);
+    pace_adds(p, *now += work_us); /* of a partition that is touched later: no refusal */
+    pace_ended(p, *now += 2000);
+    return early;
+}
+
+static void the_pause_finds_out_how_long_brokers_need(void **state) {
+    struct pace p;
+    int64_t now = 1000000;
+    int refused = 0;
+    (void)state;
+    pace_init(&p, 1000);
+    assert_true(p.ready_us <= now);
+    for (int i = 0; i < 3000; i++)
+        refused += transact(&p, &now, 8000, 50000);
+    assert_in_range(p.pause_us, 6000, 8000);
+    assert_in_range(refused, 5, 15); /* the first ones, then one in 300 */
+    for (int i = 0; i < 3000; i++)
+        assert_false(transact(&p, &now, 0, 0));
+    assert_int_equal(p.pause_us, 1000);
+
+    int64_t pause_us = p.pause_us;
+    pace_begun(&p, now = p.ready_us + 50000); /* long after the last one: says nothing */
+    pace_adds(&p, now);
+    pace_adds(&p, now += 25000);
+    pace_produces(&p);
+    pace_ended(&p, now);
+    assert_int_equal(p.pause_us, pause_us);
+    for (int i = 0; i < 100; i++)
+        transact(&p, &now, 1000000, 0); /* brokers that take ages are not waited for */
+    assert_int_equal(p.pause_us, 15000);
+    pace_init(&p, 100000);
+    pace_ended(&p, now);
+    assert_int_equal(p.ready_us - now, 100000); /* what was asked for is never undercut */
 }
 
 static void records_that_disagree_about_a_topic_are_corrupt(void **state) {
@@ -158,6 +237,8 @@ int main(void) {
         cmocka_unit_test(what_cannot_be_is_refused_by_name_and_without_its_value),
         cmocka_unit_test(errors_mean_what_the_table_says),
         cmocka_unit_test(a_delta_tells_what_was_touched_and_a_full_record_all),
+        cmocka_unit_test(ends_are_foreseen_once_a_transaction_of_ours_lies_before_them),
+        cmocka_unit_test(the_pause_finds_out_how_long_brokers_need),
         cmocka_unit_test(records_that_disagree_about_a_topic_are_corrupt),
         cmocka_unit_test(records_that_name_ever_more_partitions_are_corrupt),
     };
