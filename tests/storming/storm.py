@@ -145,7 +145,7 @@ class Storm:
     # ---- while it blows --------------------------------------------------------------------------------------------
     def begin(self):
         """The load begins once the replicas are built; from then on anybody may die."""
-        wait_until(lambda: not self.unequal(), 120, "the replicas are built")
+        wait_until(lambda: self.minded() and not self.unequal() or self.story.problems, 120, "the replicas are built")
         self.story.tell("replicas: built")
         for thread in (self.watch, self.watch_keyed, *self.writers, self.big):
             thread.start()
