@@ -19,8 +19,11 @@ static const struct option options[] = {
      .help = "Every topic of the pipeline begins with it: <prefix>.<schema>.<table>, <prefix>.commits. One "
              "source per prefix. "
              "At most 150 of a-z A-Z 0-9 . _ -"},
-    {"partitions", OPT_INT, FIELD(partitions), "4", .min = 1, .max = 1000,
-     .help = "Partitions of a new topic of a table with a key. A topic that exists keeps its own."},
+    {"partitions", OPT_INT, FIELD(partitions), "1", .min = 1, .max = 1000,
+     .help = "Partitions of a new topic of a table with a key. Each that a transaction touches costs it a "
+             "request and a marker; "
+             "sinks of millrace gain nothing from more than one, a consumer group of your own may. A topic "
+             "that exists keeps its own."},
     {"replication", OPT_INT, FIELD(replication), "-1", .min = -1, .max = 100,
      .help = "Replicas of a new topic; -1 is the broker's default. 3 is what survives the loss of a broker."},
     {"compaction_lag", OPT_DURATION, FIELD(compaction_lag_ms), "7d",

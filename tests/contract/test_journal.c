@@ -47,7 +47,8 @@ struct fixture {
 };
 
 static void kafka_options(struct buf *yaml, const char *prefix, const char *extra) {
-    buf_printf(yaml, "brokers: \"%s\"\ntopic_prefix: %s\n%s", getenv("MILLRACE_TEST_KAFKA"), prefix, extra);
+    buf_printf(yaml, "brokers: \"%s\"\ntopic_prefix: %s\n%s%s", getenv("MILLRACE_TEST_KAFKA"), prefix,
+               strstr(extra, "partitions:") ? "" : "partitions: 4\n", extra);
 }
 
 static void kafka_options_away(struct buf *yaml) {

@@ -159,7 +159,7 @@ def pipeline_config(source, kafka, registry, sinks):
     return {
         "source": {"name": "shop", "postgres": {"url": source.url(), "tables": ["public.*"], "publication": "millrace_shop",
                                                 "slot": "millrace_shop"}},
-        "journal": {"kafka": {"brokers": kafka.brokers, "topic_prefix": "shop", "partitions": 4, "replication": 1}},
+        "journal": {"kafka": {"brokers": kafka.brokers, "topic_prefix": "shop", "replication": 1}},
         "schemas": {"registry": registry.url()},
         "sinks": [{"name": name, "postgres": {"url": database.url(), "create_tables": True}, "consistency": "transaction"}
                   for name, database in sinks.items()],

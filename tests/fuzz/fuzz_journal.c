@@ -71,7 +71,7 @@ static void take_commits(struct tape *tape) {
         take_state(record.state);
         if (kafka_ends_apply(&ends, &record, &err) != OK)
             continue;
-        kafka_ends_fill(&ends, true, &all);
+        kafka_ends_fill(&ends, true, false, &all);
         commit_again(&all, &arena);
     }
     kafka_ends_free(&ends);
