@@ -7,6 +7,7 @@
 #include "capture/postgres/silent.h"
 #include "capture/postgres/today.h"
 #include "capture/postgres/types.h"
+#include "capture/postgres/visible.h"
 
 enum { BUCKETS = 1024 };
 struct named_type {
@@ -31,6 +32,7 @@ struct catalog {
     struct named_type *named;
     struct silent *silent;
     struct buf stale;
+    uint32_t seen; /* transaction whose tables the catalog shows; 0 = none yet */
 };
 
 struct catalog *catalog_open(PGconn *conn, const struct pg_options *options, const struct source_env *env) {
@@ -64,6 +66,17 @@ void catalog_settle_by(struct catalog *c, catalog_settle_f *settle, void *arg) {
 
 static enum code settle(struct catalog *c, struct err *err) {
     return c->settle ? c->settle(c->settle_arg, err) : OK;
+}
+
+enum code catalog_see(struct catalog *c, uint32_t xid, struct err *err) {
+    if (xid == c->seen)
+        return OK;
+    enum code code = settle(c, err);
+    if (code == OK)
+        code = visible_wait(c->conn, c->env, xid, err);
+    if (code == OK)
+        c->seen = xid;
+    return code;
 }
 
 const char *catalog_stale(const struct catalog *c) {

@@ -31,6 +31,9 @@ void catalog_close(struct catalog *catalog); /* NULL is fine */
 
 /* The relation as last taken in, or NULL. */
 struct relation *catalog_find(struct catalog *catalog, uint32_t relid);
+/* Blocks until the catalog shows what transaction `xid`, whose frames are being read, has committed: before its
+ * first Relation frame is taken in. RETRY/SOURCE_UNREACHABLE. */
+MUST_CHECK enum code catalog_see(struct catalog *catalog, uint32_t xid, struct err *err);
 /* Takes in a Relation frame (blocks for some short queries). RETRY/SOURCE_UNREACHABLE; FATAL/PARTIAL_ROWS,
  * CONFIG. Rows that were changed without events are warned of, or noted: catalog_stale. */
 MUST_CHECK enum code catalog_take(struct catalog *catalog, const struct pgoutput_relation *shape,

@@ -215,7 +215,9 @@ static enum code on_truncate(struct pg_source *s, uint64_t lsn, struct source_it
 
 static enum code on_relation(struct pg_source *s, struct err *err) {
     struct relation *r;
-    enum code code = catalog_take(s->catalog, &s->frame->relation, &r, err);
+    enum code code = s->in_tx ? catalog_see(s->catalog, (uint32_t)s->tx_xid, err) : OK;
+    if (code == OK)
+        code = catalog_take(s->catalog, &s->frame->relation, &r, err);
     return code == OK ? AGAIN : code;
 }
 

@@ -53,6 +53,18 @@ enum code __wrap_pgsource_query(PGconn *conn, const struct source_env *env, int6
     return code;
 }
 
+/* A target sees everything. */
+enum code __real_visible_wait(PGconn *conn, const struct source_env *env, uint32_t xid, struct err *err);
+enum code __wrap_visible_wait(PGconn *conn, const struct source_env *env, uint32_t xid, struct err *err);
+
+enum code __wrap_visible_wait(PGconn *conn, const struct source_env *env, uint32_t xid, struct err *err) {
+    struct buf *before = answers;
+    answers = NULL;
+    enum code code = __real_visible_wait(conn, env, xid, err);
+    answers = before;
+    return code;
+}
+
 typedef enum code stream_read_f(struct wal_stream *stream, struct slice *ret, uint64_t *ret_lsn,
                                 struct err *err);
 stream_read_f __real_stream_read, __wrap_stream_read;

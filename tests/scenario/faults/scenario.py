@@ -42,6 +42,25 @@ def needs_resnapshot(world, m, *words):
     m.term()
 
 
+def test_a_column_whose_commit_nobody_sees_yet(world):
+    """The stream tells of a commit before other sessions see it; here a synchronous standby that is not there holds it there."""
+    source, m = private(world)
+    source.sql("alter system set synchronous_standby_names = 'nobody'")
+    source.sql("select pg_reload_conf()")
+    altering = threading.Thread(target=world.source.sql, args=(
+        "alter table t add column extra text default 'since'; insert into t values (5000, 'new', 'given')",))
+    altering.start()
+    waits = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'"
+    wait_until(lambda: world.source.value(waits), 20, "the commit waits")
+    m.wait_log("source-unreachable", 30)
+    assert "synchronous standby" in m.tail()
+    source.sql("alter system reset synchronous_standby_names")
+    source.sql("select pg_reload_conf()")
+    altering.join()
+    world.wait_equal()
+    m.term()
+
+
 def test_a_dropped_slot(world):
     _, m = private(world)
     m.term()

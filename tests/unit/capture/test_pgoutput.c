@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "capture/postgres/pgoutput.h"
+#include "capture/postgres/visible.h"
 
 static struct pgoutput *frame; /* large: one for all tests */
 
@@ -286,8 +287,25 @@ static void unknown_frames_and_kinds_are_refused(void **state) {
     assert_non_null(parse(b.data, b.len));
 }
 
+static void a_snapshot_shows_what_is_no_longer_running(void **state) {
+    (void)state;
+    assert_true(visible_in("100:100:", 99));
+    assert_false(visible_in("100:100:", 100));
+    assert_true(visible_in("100:105:100,103", 101));
+    assert_false(visible_in("100:105:100,103", 100));
+    assert_false(visible_in("100:105:100,103", 103));
+    assert_false(visible_in("100:105:100,103", 105));
+    assert_true(visible_in("4294967300:4294967310:4294967300", 5)); /* 4 + 2^32 runs, 5 + 2^32 does not */
+    assert_false(visible_in("4294967300:4294967310:4294967300", 4));
+    assert_true(visible_in("4294967300:4294967310:4294967300", 4294967290)); /* before numbers went round */
+    assert_false(visible_in("4294967290:4294967290:", 3));
+    assert_false(visible_in("", 1));
+    assert_false(visible_in("100", 1));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_snapshot_shows_what_is_no_longer_running),
         cmocka_unit_test(a_begin_tells_the_commit_record_and_the_time_since_1970),
         cmocka_unit_test(a_commit_tells_its_end),
         cmocka_unit_test(a_relation_tells_its_columns_and_identity),
