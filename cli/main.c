@@ -10,6 +10,11 @@
 #define MILLRACE_VERSION "0.1.0"
 #endif
 
+/* What jemalloc, in builds without sanitizers, reads at the start (jemalloc(3), "TUNING"): one arena, for most memory is taken by one thread
+ * and given back by another; what is free goes back to the system within a second instead of ten. */
+extern const char *malloc_conf;
+const char *malloc_conf = "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0";
+
 static int command_version(const struct arguments *args)
 {
     if (args->json)

@@ -36,7 +36,7 @@ static const struct option options[] = {
      .help = "After this time the brokers abort the transaction of a capture agent that vanished; readers "
              "wait for it. At most "
              "the brokers' transaction.max.timeout.ms."},
-    {"fetch_bytes", OPT_BYTES, FIELD(fetch_bytes), "1536KB", .min = 65536, .max = 100 << 20,
+    {"fetch_bytes", OPT_BYTES, FIELD(fetch_bytes), "3MB", .min = 65536, .max = 100 << 20,
      .help = "Bytes that are fetched ahead for each partition that is read."},
     {"pause", OPT_DURATION, FIELD(pause_ms), "1ms", .min = 0, .max = 1000,
      .help = "Shortest time from the end of one transaction to the begin of the next. Each costs the client "
@@ -332,7 +332,7 @@ static void set_writer(rd_kafka_conf_t *conf, const struct kafka_journal *j, con
 
 /* While a queue is full librdkafka asks for nothing, and looks at it again only when a fetch for another
  * partition ends, after fetch.wait.max.ms: what stands in the queue must last for that long. */
-#define FETCHES_AHEAD 4
+#define FETCHES_AHEAD 8
 
 static void set_reader(rd_kafka_conf_t *conf, const struct kafka_journal *j) {
     set_all(conf, owned_reader);
