@@ -34,12 +34,18 @@ void decoder_free(struct decoder *decoder) {
 /* ---- the header
  * ------------------------------------------------------------------------------------------------ */
 
-enum { HEADER_VERSION = 1, HEADER_FIXED = 26, HEADER_FLAGS = 31 };
+enum { HEADER_VERSION = 2, HEADER_FIXED = 30, HEADER_SHAPE = 26, HEADER_FLAGS = 31 };
 
 static uint64_t big64(const char *p) {
     uint64_t n;
     memcpy(&n, p, sizeof n);
     return be64toh(n);
+}
+
+static uint32_t big32(const char *p) {
+    uint32_t n;
+    memcpy(&n, p, sizeof n);
+    return be32toh(n);
 }
 
 enum code header_read(struct slice header, struct position *ret, uint8_t *ret_flags, struct err *err) {
@@ -48,8 +54,8 @@ enum code header_read(struct slice header, struct position *ret, uint8_t *ret_fl
                        "record without a '" HEADER_NAME "' header: Millrace did not write it");
     if (header.data[0] != HEADER_VERSION)
         return err_set(err, REJECT, ERR_JOURNAL_CORRUPT,
-                       "record header of version %d: a newer Millrace wrote it; upgrade this one",
-                       (unsigned char)header.data[0]);
+                       "record header of version %d, and this Millrace reads version %d: another one wrote it",
+                       (unsigned char)header.data[0], HEADER_VERSION);
     if (header.len < HEADER_FIXED || header.len > HEADER_BYTES_MAX)
         return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "record header of %zu bytes", header.len);
     if ((unsigned char)header.data[1] & ~HEADER_FLAGS)
@@ -348,6 +354,16 @@ static enum code read_key_row(struct decoder *decoder, struct slice framed, cons
     return OK;
 }
 
+/* A registry that was reset gives its ids anew: what stands under the id must have the shape that was written. */
+static enum code check_shape(const struct table *table, struct slice header, uint32_t id, struct err *err) {
+    if (__builtin_expect(big32(header.data + HEADER_SHAPE) == (uint32_t)table->digest, true))
+        return OK;
+    return err_set(err, REJECT, ERR_SCHEMA_UNKNOWN,
+                   "the schema under id %u is of table %s.%s, and not the one that this record was written with: the registry was "
+                   "reset, or gave one id to two schemas. Restore its subjects",
+                   id, table->schema, table->name);
+}
+
 static enum code unreadable(const struct reading *r, uint32_t id, struct err *err) {
     const struct table *table = r->plan->table;
     const struct position at = r->ret->position;
@@ -370,9 +386,10 @@ static enum code read_tombstone(struct decoder *decoder, const struct encoded *r
         return code;
     if (!(flags & HEADER_TOMBSTONE) || record->header.len != HEADER_FIXED + 4)
         return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "a record without a value whose header is no tombstone's");
-    const unsigned char *at = (const unsigned char *)record->header.data + HEADER_FIXED;
-    uint32_t id = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+    uint32_t id = big32(record->header.data + HEADER_FIXED);
     code = plan_of(decoder, &decoder->envelopes, plan_envelope, id, &plan, err);
+    if (code == OK)
+        code = check_shape(plan->table, record->header, id, err);
     if (code != OK)
         return code;
     ret->table = plan->table;
@@ -398,6 +415,8 @@ enum code decoder_change(struct decoder *decoder, const struct encoded *record, 
     struct reading r = {.arena = arena, .ret = ret, .column = -1};
     if (code == OK)
         code = plan_of(decoder, &decoder->envelopes, plan_envelope, id, &r.plan, err);
+    if (code == OK)
+        code = check_shape(r.plan->table, record->header, id, err);
     if (code != OK)
         return code;
 

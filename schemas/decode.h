@@ -17,7 +17,8 @@ struct encoded { /* one record as the journal gives it; a NULL data pointer is a
 /* Fills `ret`; values borrow from the record and from `arena`. `ret->table` lives as long as the decoder.
  * Columns the header marks absent, and columns of a `before` outside the replica identity, come back ABSENT.
  * A tombstone (null value) comes back as the delete before it, with `remnant` set; one without our header returns AGAIN.
- * REJECT/JOURNAL_CORRUPT: bad magic, truncated, impossible length, trailing bytes. REJECT/SCHEMA_UNKNOWN. RETRY as schema_get. */
+ * REJECT/JOURNAL_CORRUPT: bad magic, truncated, impossible length, trailing bytes. REJECT/SCHEMA_UNKNOWN: the store does not have the
+ * schema, or another one under its id. RETRY as schema_get. */
 MUST_CHECK enum code decoder_change(struct decoder *decoder, const struct encoded *record, struct arena *arena, struct change *ret,
                                     struct err *err);
 /* Only the position and flags, from the header. REJECT/JOURNAL_CORRUPT. */

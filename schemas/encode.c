@@ -362,6 +362,12 @@ static char *u64_write(char *out, uint64_t number) {
     return out + 8;
 }
 
+static char *u32_write(char *out, uint32_t number) {
+    number = __builtin_bswap32(number);
+    memcpy(out, &number, 4);
+    return out + 4;
+}
+
 static size_t absent_bitmap_write(const struct change *change, char *out) {
     size_t len = 0;
     if (!change->after)
@@ -378,11 +384,12 @@ static size_t absent_bitmap_write(const struct change *change, char *out) {
 }
 
 static char *header_start(const struct change *change, unsigned flags, char *at) {
-    *at++ = 1;
+    *at++ = 2;
     *at++ = (char)flags;
     at = u64_write(at, change->position.generation);
     at = u64_write(at, change->position.commit);
-    return u64_write(at, change->position.ordinal);
+    at = u64_write(at, change->position.ordinal);
+    return u32_write(at, (uint32_t)change->table->digest);
 }
 
 size_t header_write(const struct change *change, char *out) {

@@ -38,9 +38,10 @@ uint64_t key_hash(const struct table *table, const struct value *row);
 /* ---- the "millrace" record header: what the envelope cannot say ------------------------------------------------- */
 #define HEADER_NAME "millrace"
 enum { HEADER_SNAPSHOT = 1, HEADER_MOVED_PARTIAL = 2, HEADER_RESTART_IDENTITY = 4, HEADER_HAS_OTHER = 8, HEADER_TOMBSTONE = 16 };
-#define HEADER_BYTES_MAX 240 /* 26 + 1600/8 rounded up */
-/* version 1 byte | flags 1 byte | generation, commit, ordinal 8 bytes each, big-endian | bitmap of ABSENT columns of
- * `after` (byte i/8, bit i%8; trailing zero bytes omitted). Returns the length written to out[HEADER_BYTES_MAX]. */
+#define HEADER_BYTES_MAX 240 /* 30 + 1600/8 rounded up */
+/* version (2) 1 byte | flags 1 byte | generation, commit, ordinal 8 bytes each, big-endian | the low 4 bytes of the table's digest,
+ * big-endian: a store that lost its schemas and gives their ids to others is found out | bitmap of ABSENT columns of `after`
+ * (byte i/8, bit i%8; trailing zero bytes omitted). Returns the length written to out[HEADER_BYTES_MAX]. */
 size_t header_write(const struct change *change, char *out);
 /* The header of the tombstone after a delete: the delete's own position, flag HEADER_TOMBSTONE, and instead of the bitmap the
  * schema id (4 bytes, big-endian) of the delete's framed value. Compaction keeps the tombstone when the delete is gone: it must

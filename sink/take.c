@@ -1,15 +1,13 @@
 /* Changes become batches: versions of tables, row filters, key changes that must be applied alone. */
 #include <assert.h>
 
-#include "schemas/topic.h"
+#include "schemas/hash.h"
 #include "sink/worker.h"
 
 /* ---- topics ---- */
 
 static uint64_t name_hash(const char *name) {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-    for (; *name; name++)
-        h = (h ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
+    uint64_t h = fnv_bytes(FNV_START, name, strlen(name));
     return h ^ (h >> 32);
 }
 
@@ -205,21 +203,6 @@ static void stamp(struct sink *s, const struct change *change) {
     s->stamps[s->n_stamps++] = change->commit_us;
 }
 
-/* A schema that came from a registry which was reset, or lies, may be another table's: its columns may fit
- * all the same. */
-static enum code check_table(const struct sink *s, const struct sink_topic *t, const struct table *table,
-                             struct err *err) {
-    CLEANUP_BUF name = {0};
-    topic_name(s->journal->prefix(s->env->journal), table, &name);
-    if (strcmp(buf_cstr(&name), t->name) == 0)
-        return OK;
-    return err_set(
-        err, REJECT, ERR_SCHEMA_UNKNOWN,
-        "the schema under the record's id is that of table %s.%s: the registry was reset, or gave one id to "
-        "two schemas. Restore its subjects",
-        table->schema, table->name);
-}
-
 enum code worker_take(struct sink *s, struct stream *stream, struct err *err) {
     struct sink_topic *t = stream->topic;
     struct encoded bytes = {stream->head.key, stream->head.value, stream->head.header,
@@ -236,9 +219,6 @@ enum code worker_take(struct sink *s, struct stream *stream, struct err *err) {
     stream->position = change.position;
     if (!t->mapped || t->mapped->source != change.table) {
         const struct mapped *mapped;
-        code = check_table(s, t, change.table, err);
-        if (code != OK)
-            return code;
         code = mapping_find(s->mapping, change.table, &mapped, err);
         if (code == OK)
             code = switch_version(s, t, mapped, err);

@@ -75,6 +75,22 @@ static void check_schema(struct slice json) {
     buf_free(&twice);
 }
 
+/* Each header tells the shape of the table that the first schema describes: else every schema that was changed would
+ * be refused before it is used. */
+static void tell_shape(struct slice header, uint32_t shape) {
+    enum { SHAPE_AT = 26 };
+    char bytes[] = {(char)(shape >> 24), (char)(shape >> 16), (char)(shape >> 8), (char)shape};
+    if (header.len >= SHAPE_AT + sizeof bytes)
+        memcpy((char *)header.data + SHAPE_AT, bytes, sizeof bytes);
+}
+
+static uint32_t shape_of(struct slice json) {
+    struct plan *plan = plan_envelope(json);
+    uint32_t shape = plan->table ? (uint32_t)plan->table->digest : 0;
+    plan_free(plan);
+    return shape;
+}
+
 void record_run(const uint8_t *data, size_t size, bool schemas) {
     struct tape tape;
     struct arena arena = {0};
@@ -89,9 +105,11 @@ void record_run(const uint8_t *data, size_t size, bool schemas) {
         check_schema(store.texts[0]);
         check_schema(store.texts[1]);
     }
+    uint32_t shape = shape_of(store.texts[0]);
     while (!tape_over(&tape)) {
         struct encoded record;
         record.header = tape_chunk(&tape);
+        tell_shape(record.header, shape);
         record.key = tape_chunk(&tape);
         record.other_key = tape_chunk(&tape);
         record.value = tape_chunk(&tape);

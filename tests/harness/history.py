@@ -17,7 +17,7 @@ def position(headers):
 def unpack(header):
     if header is None:
         return None
-    assert header[0] == 1 and len(header) >= 26, f"not a header of ours: {header!r}"
+    assert header[0] == 2 and len(header) >= 30, f"not a header of ours: {header!r}"
     return struct.unpack_from(">QQQ", header, 2)
 
 

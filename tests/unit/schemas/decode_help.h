@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/slice.h"
+#include "schemas/decode_plan.h"
 #include "schemas/store.h"
 
 /* ---- Avro binary, unchecked: tests write wrong bytes with it too
@@ -46,15 +47,25 @@ static inline void put_frame(struct buf *out, uint32_t id) {
     buf_put(out, frame, sizeof frame);
 }
 
+/* The low four bytes of the digest of the table that an envelope's schema describes; 0 if it describes none. */
+static inline uint32_t shape_of(const char *schema) {
+    struct plan *plan = plan_envelope(slice_of(schema));
+    uint32_t shape = plan->table ? (uint32_t)plan->table->digest : 0;
+    plan_free(plan);
+    return shape;
+}
+
 /* The "millrace" header without bitmap. */
 static inline void put_header(struct buf *out, uint8_t flags, uint64_t generation, uint64_t commit,
-                              uint64_t ordinal) {
+                              uint64_t ordinal, uint32_t shape) {
     const uint64_t numbers[] = {generation, commit, ordinal};
-    buf_putc(out, 1);
+    buf_putc(out, 2);
     buf_putc(out, (char)flags);
     for (int n = 0; n < 3; n++)
         for (int shift = 56; shift >= 0; shift -= 8)
             buf_putc(out, (char)(numbers[n] >> shift));
+    for (int shift = 24; shift >= 0; shift -= 8)
+        buf_putc(out, (char)(shape >> shift));
 }
 
 /* ---- a store in memory: id i is the i-th schema put

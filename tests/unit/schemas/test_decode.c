@@ -79,7 +79,7 @@ static void begin(struct fixture *f, const char *schema) {
     buf_clear(&f->value);
     buf_clear(&f->header);
     buf_clear(&f->key);
-    put_header(&f->header, 0, 1, 0x16B3748, 7);
+    put_header(&f->header, 0, 1, 0x16B3748, 7, shape_of(schema));
     put_frame(&f->value, memory_add(&f->memory, schema));
 }
 
@@ -701,19 +701,30 @@ static void a_wrong_header_is_rejected(void **state) {
     write_create(f, ENVELOPE(ROW_FIELDS));
     for (size_t len = 0; len < f->header.len; len++)
         assert_int_equal(header_read(slice_make(f->header.data, len), &position, &flags, &f->err), REJECT);
+    f->header.data[0] = 3;
+    assert_rejected(f, "another one wrote it");
     f->header.data[0] = 2;
-    assert_rejected(f, "newer Millrace");
-    f->header.data[0] = 1;
     f->header.data[1] = 64;
     assert_rejected(f, "unknown flags");
     f->header.data[1] = 0;
     buf_putc(&f->header, 0x08); /* the table has three columns */
     assert_rejected(f, "not in the schema");
-    f->header.data[26] = 0x01;
+    f->header.data[30] = 0x01;
     assert_rejected(f, "key column");
-    f->header.data[26] = 0;
+    f->header.data[30] = 0;
     buf_putc(&f->header, 0);
     assert_rejected(f, "not in the schema");
+}
+
+static void a_schema_that_is_not_the_one_of_the_record_is_found_out(void **state) {
+    struct fixture *f = *state;
+    write_create(f, ENVELOPE(ROW_FIELDS));
+    f->header.data[29] ^= 1;
+    assert_int_equal(decode(f), REJECT);
+    assert_int_equal(f->err.id, ERR_SCHEMA_UNKNOWN);
+    assert_non_null(strstr(f->err.text, "public.t, and not the one"));
+    f->header.data[29] ^= 1;
+    assert_ok(f);
 }
 
 static void a_wrong_frame_is_rejected(void **state) {
@@ -1062,6 +1073,7 @@ int main(void) {
         TEST(floats_keep_nan_infinity_and_minus_zero),
         TEST(bits_beyond_the_length_are_rejected),
         TEST(a_wrong_header_is_rejected),
+        TEST(a_schema_that_is_not_the_one_of_the_record_is_found_out),
         TEST(a_wrong_frame_is_rejected),
         TEST(a_record_cut_at_any_byte_is_rejected),
         TEST(operations_and_rows_must_fit),

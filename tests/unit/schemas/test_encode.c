@@ -248,7 +248,11 @@ static const char *seen(struct fixture *f, const char *path) {
     { "c", "x", KIND_##k }
 
 static struct table table_of(struct column *columns, int n) {
-    return (struct table){.schema = "public", .name = "t", .columns = columns, .n_columns = n};
+    struct table table = {.schema = "public", .name = "t", .columns = columns, .n_columns = n};
+    for (int i = 0; i < n; i++)
+        columns[i].length = columns[i].kind == KIND_BITS ? columns[i].length : -1;
+    table.digest = table_digest(&table);
+    return table;
 }
 
 static struct change change_of(enum op op, const struct table *table, const struct value *before,
@@ -898,7 +902,8 @@ static void what_is_encoded_is_decoded_to_the_same_change(void **state) {
     for (size_t i = 0; i < sizeof carried / sizeof *carried; i++) {
         struct column columns[] = {
             carried[i].column, {"n", "text", KIND_TEXT, .nullable = true}, {"a", "bytea", KIND_BYTES}};
-        columns[0].labels = (const char *const[]){"sad", "happy", NULL};
+        const char *const labels[] = {"sad", "happy", NULL};
+        columns[0].labels = columns[0].kind == KIND_ENUM ? labels : NULL;
         struct table table = table_of(columns, 3);
         struct value row[] = {carried[i].value, {.tag = VALUE_NULL}, {.tag = VALUE_ABSENT}};
         if (row[0].tag == VALUE_TEXT && !decimal_text_is_canonical(&columns[0], row[0].s))
@@ -994,20 +999,21 @@ static void the_header_says_what_the_envelope_cannot(void **state) {
         after[i].tag = VALUE_NULL;
     struct change change = change_of(OP_CREATE, &table, NULL, after);
     change.position = (struct position){1, UINT64_C(0x0102030405060708), 0xFF};
+    table.digest = UINT64_C(0x1111111121314151);
     char out[HEADER_BYTES_MAX];
-    assert_int_equal(header_write(&change, out), 26);
-    assert_memory_equal(out, "\1\0\0\0\0\0\0\0\0\1\1\2\3\4\5\6\7\10\0\0\0\0\0\0\0\xff", 26);
+    assert_int_equal(header_write(&change, out), 30);
+    assert_memory_equal(out, "\2\0\0\0\0\0\0\0\0\1\1\2\3\4\5\6\7\10\0\0\0\0\0\0\0\xff\x21\x31\x41\x51", 30);
     after[0].tag = after[9].tag = VALUE_ABSENT;
     change.snapshot = change.moved_partial = change.restart_identity = true;
     change.other = after;
-    assert_int_equal(header_write(&change, out), 28);
+    assert_int_equal(header_write(&change, out), 32);
     assert_int_equal(out[1], 15);
-    assert_memory_equal(out + 26, "\1\2", 2);
+    assert_memory_equal(out + 30, "\1\2", 2);
     after[N - 1].tag = VALUE_ABSENT;
-    assert_int_equal(header_write(&change, out), 226);
-    assert_int_equal((unsigned char)out[225], 0x80);
+    assert_int_equal(header_write(&change, out), 230);
+    assert_int_equal((unsigned char)out[229], 0x80);
     change.after = NULL;
-    assert_int_equal(header_write(&change, out), 26);
+    assert_int_equal(header_write(&change, out), 30);
 }
 
 int main(void) {

@@ -306,6 +306,10 @@ static void a_tombstone_deletes_by_itself(void **state) {
     assert_true(back.op == OP_DELETE && back.remnant);
     assert_int_equal(position_cmp(back.position, gone.position), 0);
     assert_rows(row, back.before, table);
+    f->header[29] ^= 1;
+    assert_int_equal(decoder_change(f->decoder, &record, &f->arena, &back, &f->err), REJECT);
+    assert_int_equal(f->err.id, ERR_SCHEMA_UNKNOWN);
+    f->header[29] ^= 1;
     for (size_t cut = 1; cut < header; cut++) {
         record.header.len = cut;
         assert_int_equal(decoder_change(f->decoder, &record, &f->arena, &back, &f->err), REJECT);
