@@ -1,11 +1,12 @@
 /* Preloaded into a program: its wall clock is off by the seconds that the file SKEWED_CLOCK holds, from the
  * moment on at which they are written there. The monotonic clock goes on as it does when somebody sets a
- * machine's time. */
+ * machine's time, and a wait that is given an end by the wall clock ends when this program's clock says so. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,6 +38,16 @@ int gettimeofday(struct timeval *ret, void *zone) {
     clock_gettime(CLOCK_REALTIME, &now);
     *ret = (struct timeval){now.tv_sec, now.tv_nsec / 1000};
     return 0;
+}
+
+/* librdkafka's waits. */
+int cnd_timedwait(cnd_t *condition, mtx_t *mutex, const struct timespec *deadline) {
+    static int (*next)(cnd_t *, mtx_t *, const struct timespec *);
+    struct timespec end = *deadline;
+    if (!next)
+        next = (int (*)(cnd_t *, mtx_t *, const struct timespec *))dlsym(RTLD_NEXT, "cnd_timedwait");
+    end.tv_sec -= skew();
+    return next(condition, mutex, &end);
 }
 
 time_t time(time_t *ret) {

@@ -3,6 +3,7 @@ import threading
 from contextlib import closing
 
 from harness.clock import now, wait_until
+from harness.failure import failure
 
 TABLE = "create table t (id int primary key, v text); alter table t replica identity full; insert into t select i, 'v' || i from generate_series(1, 1000) i"
 
@@ -42,8 +43,12 @@ def needs_resnapshot(world, m, *words):
     m.term()
 
 
+@failure("F129", "The stream tells of a commit that no session sees yet",
+         happens="PostgreSQL sends a transaction once its commit is written, before others see it: a moment, or as long as the source waits for a synchronous standby. The catalog "
+                 "still shows a new column's table as it was.",
+         does="The catalog is asked for a table only once it shows the commit that the stream tells of; until then capture waits, and after ten seconds says that the source waits for its standby.",
+         todo="Nothing; if it says so: bring the synchronous standby back, or change `synchronous_standby_names`.", ends="equal source-unreachable")
 def test_a_column_whose_commit_nobody_sees_yet(world):
-    """The stream tells of a commit before other sessions see it; here a synchronous standby that is not there holds it there."""
     source, m = private(world)
     source.sql("alter system set synchronous_standby_names = 'nobody'")
     source.sql("select pg_reload_conf()")
