@@ -104,6 +104,14 @@ typedef void journal_reader_close_f(struct journal_reader *r);
  * commit are gone with it: after opening the writer anew make a new store, and put() every schema again. */
 typedef enum code journal_schemas_f(struct journal *journal, const struct journal_env *env, struct journal_writer *writer_or_null, struct schema_store **ret, struct err *err);
 
+/* ---- the kind ---------------------------------------------------------------------------------------------------- */
+
+/* What compacted topics still know, microseconds: every change for `changes_us`, and of a row that is gone its delete for `deletes_us`
+ * more. A reader that has a row and comes later than both may miss its delete. As configured: a topic may have other settings. */
+struct journal_kept {
+    int64_t changes_us, deletes_us;
+};
+
 struct journal_ops {
     const struct option_table *options;
     /* `options` is the filled struct of the table; borrowed. */
@@ -111,6 +119,7 @@ struct journal_ops {
     void (*close)(struct journal *journal);
     const char *(*prefix)(const struct journal *journal);  /* topic prefix */
     size_t (*record_bytes_max)(const struct journal *journal);
+    struct journal_kept (*kept)(const struct journal *journal);
     journal_writer_open_f *writer_open;
     journal_overtaken_f *overtaken;
     journal_topic_f *topic;

@@ -5,9 +5,6 @@
 #include "base/log.h"
 #include "sink/worker.h"
 
-static const int64_t HISTORY_SAFE_US =
-    INT64_C(3) * 24 * 3600 * 1000000; /* well below the journal's compaction lag */
-
 /* ---- claim ---- */
 
 static void load_offsets(struct sink *s) {
@@ -17,6 +14,7 @@ static void load_offsets(struct sink *s) {
         struct stream *stream = topic_stream(t, o->partition);
         t->fresh = false;
         stream->next = o->next;
+        stream->resumed = true;
         stream->position = o->position;
     }
 }
@@ -55,10 +53,11 @@ static enum code choose_frontier(struct sink *s, struct err *err) {
     code = worker_same_journal(s, last->pipeline, err);
     if (code != OK)
         return code;
-    s->view.commit_seq_end = last->seq;
+    s->view.commit_seq_end = s->claim_seq = last->seq;
     s->generation = last->position.generation;
     bool newer = s->generation > s->position.generation;
-    if (newer || s->progress.commit_seq == 0 || last->ts_us - s->progress.commit_us > HISTORY_SAFE_US)
+    int64_t whole_us = s->journal->kept(s->env->journal).changes_us / 2; /* nothing is compacted away for twice as long */
+    if (newer || s->progress.commit_seq == 0 || last->ts_us - s->progress.commit_us > whole_us)
         s->until_seq = last->seq;
     if (s->until_seq > s->seen_seq)
         log_info(SINK_ROOM, "building the replica from the journal", F_STR("sink", s->env->name),

@@ -166,6 +166,32 @@ static void begin_again(struct sink *s, struct sink_topic *t, struct stream *str
         s->journal->stream_close(s->reader, stream->id);
     stream->id = -1;
     stream->next = 0;
+    stream->resumed = false;
+}
+
+/* A delete is gone from a compacted topic when it was superseded for longer than the topic remembers. Who has read the row
+ * before that, and comes to the place of the delete after it, would keep the row for ever. */
+static enum code check_kept(const struct sink *s, const struct sink_topic *t, const struct stream *stream, struct err *err) {
+    struct journal_kept kept = s->journal->kept(s->env->journal);
+    int64_t reading_us = clock_mono(s->env->clock) - s->claim_us;
+    int64_t age_us = clock_wall(s->env->clock) - s->record->ts_us;
+    if (s->record->seq > s->claim_seq && age_us > reading_us)
+        age_us = reading_us; /* whatever the clocks say */
+    if (age_us <= kept.changes_us + kept.deletes_us || (!stream->resumed && reading_us <= kept.deletes_us))
+        return OK;
+    const char *sink = s->env->name;
+    if (stream->resumed)
+        return err_set(err, FATAL, ERR_JOURNAL_GAP,
+                       "sink %s was away for too long: what it reads next in topic '%s' was written %.1f hours ago by this "
+                       "machine's clock, and deletes are kept for %.1f (journal.kafka: compaction_lag and delete_retention), so "
+                       "rows that were deleted could stay. Build the replica anew: millrace replay --sink %s",
+                       sink, t->name, (double)age_us / 3.6e9, (double)(kept.changes_us + kept.deletes_us) / 3.6e9, sink);
+    return err_set(err, FATAL, ERR_JOURNAL_GAP,
+                   "sink %s has been reading topic '%s' for %.1f hours, and deletes are kept for %.1f (journal.kafka: "
+                   "delete_retention), so rows that were deleted meanwhile could come back. Let them be kept for longer "
+                   "(kafka-configs --alter --topic %s --add-config delete.retention.ms=N, and delete_retention), then: "
+                   "millrace replay --sink %s",
+                   sink, t->name, (double)reading_us / 3.6e9, (double)kept.deletes_us / 3.6e9, t->name, sink);
 }
 
 static enum code window_stream(struct sink *s, struct sink_topic *t, const struct commit_topic *topic,
@@ -182,6 +208,11 @@ static enum code window_stream(struct sink *s, struct sink_topic *t, const struc
             ": it was made anew, or the brokers have lost records. Build the replica anew: millrace "
             "replay --sink %s",
             t->name, end->partition, stream->next, end->offset, s->env->name);
+    if (topic->compacted && end->offset >= stream->next) {
+        enum code code = check_kept(s, t, stream, err);
+        if (code != OK)
+            return code;
+    }
     return window_add(&s->window, t->name, stream, end->offset, err);
 }
 

@@ -18,6 +18,7 @@ struct stream {
     int64_t last;              /* the window's end */
     struct position position;  /* newest change taken */
     bool dirty;                /* moved since the last replica commit */
+    bool resumed;              /* read up to `next` before this claim */
     struct journal_record head;
     struct position head_position;
     uint8_t head_flags;

@@ -62,6 +62,7 @@ struct sink {
     uint64_t seen_seq;  /* newest record whose window is done */
     int64_t seen_next;  /* offset after it in the commits topic */
     uint64_t until_seq; /* no commit before this record was applied */
+    uint64_t claim_seq; /* newest record there was at the claim */
     uint64_t
         generation; /* changes of older generations are of no more use: this one begins with a snapshot */
     struct position position;

@@ -13,12 +13,18 @@ static size_t record_bytes_max(const struct journal *journal) {
     return ((const struct kafka_journal *)journal)->record_bytes_max;
 }
 
+static struct journal_kept kept(const struct journal *journal) {
+    const struct kafka_options *o = ((const struct kafka_journal *)journal)->options;
+    return (struct journal_kept){o->compaction_lag_ms * 1000, o->delete_retention_ms * 1000};
+}
+
 const struct journal_ops kafka_journal = {
     .options = &kafka_option_table,
     .open = kafka_journal_open,
     .close = kafka_journal_close,
     .prefix = prefix,
     .record_bytes_max = record_bytes_max,
+    .kept = kept,
     .writer_open = kafka_writer_open,
     .overtaken = kafka_overtaken,
     .topic = kafka_topic,
