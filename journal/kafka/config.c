@@ -30,13 +30,13 @@ static const struct option options[] = {
      .help = "How long a new compacted topic keeps every change before only the newest one per key is kept "
              "(min.compaction.lag.ms). A sink may be away for that long and still see each transaction."},
     {"delete_retention", OPT_DURATION, FIELD(delete_retention_ms), "7d",
-     .help = "How long a new compacted topic remembers deleted rows (delete.retention.ms). A rebuild must be "
-             "quicker."},
+     .help = "How long a new compacted topic remembers deleted rows (delete.retention.ms) after compaction_lag. A "
+             "sink that takes longer to build, or was away for longer than both, stops with journal-gap."},
     {"transaction_timeout", OPT_DURATION, FIELD(transaction_timeout_ms), "60s", .min = 5000, .max = 900000,
      .help = "After this time the brokers abort the transaction of a capture agent that vanished; readers "
              "wait for it. At most "
              "the brokers' transaction.max.timeout.ms."},
-    {"fetch_bytes", OPT_BYTES, FIELD(fetch_bytes), "3MB", .min = 65536, .max = 100 << 20,
+    {"fetch_bytes", OPT_BYTES, FIELD(fetch_bytes), "4608KB", .min = 65536, .max = 100 << 20,
      .help = "Bytes that are fetched ahead for each partition that is read."},
     {"pause", OPT_DURATION, FIELD(pause_ms), "1ms", .min = 0, .max = 1000,
      .help = "Shortest time from the end of one transaction to the begin of the next. Each costs the client "
@@ -256,7 +256,7 @@ static const struct setting defaults[] = {
      * whose records are out of the caches when they are acknowledged. */
     {"linger.ms", "20"},
     {"batch.num.messages", "100000"},
-    {"fetch.wait.max.ms", "50"}, /* a stream that runs dry or is opened waits for the fetch under way */
+    {"fetch.wait.max.ms", "60"}, /* a stream that runs dry or is opened waits for the fetch under way */
     {"fetch.error.backoff.ms", "50"},
     {"topic.metadata.refresh.interval.ms", "60000"},
     {NULL, NULL},

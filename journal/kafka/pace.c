@@ -4,7 +4,7 @@
 #define PAUSE_US_MAX   15000
 #define REFUSED_US     20000 /* librdkafka's wait before it asks again */
 #define LONGER_US      900
-#define SHORTER_US     3
+#define SHORTER_US     1
 #define TIGHT_US       2000 /* begun much later, it would not have been refused anyway */
 
 void pace_init(struct pace *p, int64_t least_us) {
