@@ -40,7 +40,11 @@ int gettimeofday(struct timeval *ret, void *zone) {
     return 0;
 }
 
-/* librdkafka's waits. */
+int timespec_get(struct timespec *ret, int base) {
+    return base == TIME_UTC && !clock_gettime(CLOCK_REALTIME, ret) ? base : 0;
+}
+
+/* librdkafka's waits: it takes their ends from gettimeofday and from timespec_get. */
 int cnd_timedwait(cnd_t *condition, mtx_t *mutex, const struct timespec *deadline) {
     static int (*next)(cnd_t *, mtx_t *, const struct timespec *);
     struct timespec end = *deadline;
