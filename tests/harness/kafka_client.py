@@ -1,6 +1,7 @@
 """What tests ask a Kafka directly, by the system's librdkafka through ctypes: exact bytes for keys, values and headers, and
 read_committed to the very end of every partition, neither of which a text tool gives."""
 import ctypes as c
+import itertools
 from collections import namedtuple
 
 from .clock import now, wait_until
@@ -388,6 +389,7 @@ def _ask(brokers, what, start):
         _check(error, what)
 
 
+_barriers = itertools.count(1)
 _ACL_OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
 _ACL_TOPIC, _ACL_PREFIXED, _ACL_ALLOW = 2, 4, 3
 
@@ -418,7 +420,7 @@ def add_partitions(brokers, topic, total):
 
 
 def alter_topic(brokers, topic, config):
-    """These are all its own settings from now on."""
+    """These are all its own settings from now on; on return every broker of the list knows."""
     def start(rk, handle, queue):
         rk.rd_kafka_ConfigResource_new.restype = c.c_void_p
         resource = c.c_void_p(rk.rd_kafka_ConfigResource_new(2, topic.encode()))
@@ -427,6 +429,16 @@ def alter_topic(brokers, topic, config):
         rk.rd_kafka_AlterConfigs(handle, (c.c_void_p * 1)(resource), c.c_size_t(1), None, queue)
         rk.rd_kafka_ConfigResource_destroy(resource)
     _ask(brokers, f"alter {topic}", start)
+    _wait_every_broker_is_here(brokers)
+
+
+def _wait_every_broker_is_here(brokers):
+    """Brokers apply the controller's log in order, each in its own time (KIP-500): who knows of a topic made now knows all that was altered before."""
+    name = f"barrier-{next(_barriers)}"
+    create_topic(brokers, name)
+    for broker in brokers.split(","):
+        wait_until(lambda: name in topics(broker), 20, f"broker {broker} has caught up with the controller", ignore=(RuntimeError,))
+    delete_topics(brokers, [name])
 
 
 def delete_records(brokers, topic, before):
