@@ -256,7 +256,7 @@ static const struct setting defaults[] = {
      * whose records are out of the caches when they are acknowledged. */
     {"linger.ms", "20"},
     {"batch.num.messages", "100000"},
-    {"fetch.wait.max.ms", "60"}, /* a stream that runs dry or is opened waits for the fetch under way */
+    {"fetch.wait.max.ms", "20"}, /* while there is work; see idle.c */
     {"fetch.error.backoff.ms", "50"},
     {"topic.metadata.refresh.interval.ms", "60000"},
     {NULL, NULL},
@@ -345,15 +345,18 @@ enum code kafka_handle_open(struct kafka_handle *h, const struct kafka_journal *
                             const struct kafka_hooks *hooks, struct err *err) {
     char why[512];
     const struct text_map *p = &j->options->properties;
+    bool reads = role == KAFKA_READER || role == KAFKA_LISTENER;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     *h = (struct kafka_handle){.journal = j, .env = env, .hooks = hooks};
     set_all(conf, defaults);
+    if (role == KAFKA_LISTENER)
+        set(conf, "fetch.wait.max.ms", "500");
     for (size_t i = 0; i < p->n; i++)
         set(conf, p->keys[i], p->values[i]);
     set(conf, "bootstrap.servers", j->options->brokers);
     if (role == KAFKA_WRITER)
         set_writer(conf, j, source);
-    if (role == KAFKA_READER)
+    if (reads)
         set_reader(conf, j);
     if (role == KAFKA_ADMIN)
         set(conf, "isolation.level", "read_uncommitted"); /* sees the end behind open transactions */
@@ -364,7 +367,7 @@ enum code kafka_handle_open(struct kafka_handle *h, const struct kafka_journal *
         rd_kafka_conf_set_dr_msg_cb(conf, hooks->delivered);
         rd_kafka_conf_interceptor_add_on_new(conf, "millrace", on_new, h);
     }
-    h->rk = rd_kafka_new(role == KAFKA_READER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, why, sizeof why);
+    h->rk = rd_kafka_new(reads ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, why, sizeof why);
     if (h->rk)
         return OK;
     rd_kafka_conf_destroy(conf);

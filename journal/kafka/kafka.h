@@ -48,7 +48,8 @@ static inline struct kafka_journal *kafka_journal_of(struct journal *journal) {
 /* ---- one librdkafka client
  * -------------------------------------------------------------------------------------- */
 
-enum kafka_role { KAFKA_WRITER, KAFKA_READER, KAFKA_ADMIN };
+/* A listener is a reader that mostly waits. */
+enum kafka_role { KAFKA_WRITER, KAFKA_READER, KAFKA_LISTENER, KAFKA_ADMIN };
 
 struct kafka_handle {
     rd_kafka_t *rk;

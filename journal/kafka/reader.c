@@ -19,21 +19,29 @@
 /* ---- one partition
  * ---------------------------------------------------------------------------------------------- */
 
-static enum code stream_start(struct kafka_reader *r, const char *topic, int partition, int64_t offset,
-                              struct kafka_stream **ret, struct err *err) {
+enum code kafka_stream_begin(struct kafka_stream *s, struct err *err) {
+    if (rd_kafka_consume_start_queue(s->rkt, s->partition, s->at, s->queue) == 0)
+        return OK;
+    return kafka_error(err, rd_kafka_last_error(), "read topic", s->topic);
+}
+
+enum code kafka_stream_start(struct kafka_reader *r, struct kafka_handle *h, const char *topic, int partition,
+                             int64_t offset, struct kafka_stream **ret, struct err *err) {
     static const uint64_t one = 1;
     struct kafka_stream *s = xcalloc(1, sizeof *s);
+    s->h = h;
     s->topic = xstrdup(topic);
     s->partition = partition;
+    s->at = offset;
     s->eof = -1;
-    s->rkt = rd_kafka_topic_new(r->h.rk, topic, NULL);
-    s->queue = rd_kafka_queue_new(r->h.rk);
+    s->rkt = rd_kafka_topic_new(h->rk, topic, NULL);
+    s->queue = rd_kafka_queue_new(h->rk);
     rd_kafka_queue_io_event_enable(s->queue, r->wake, &one, sizeof one);
-    if (rd_kafka_consume_start_queue(s->rkt, partition, offset, s->queue) == 0) {
+    enum code code = kafka_stream_begin(s, err);
+    if (code == OK) {
         *ret = s;
         return OK;
     }
-    enum code code = kafka_error(err, rd_kafka_last_error(), "read topic", topic);
     rd_kafka_queue_destroy(s->queue);
     rd_kafka_topic_destroy(s->rkt);
     free(s->topic);
@@ -41,7 +49,7 @@ static enum code stream_start(struct kafka_reader *r, const char *topic, int par
     return code;
 }
 
-static void stream_stop(struct kafka_stream *s) {
+void kafka_stream_stop(struct kafka_stream *s) {
     if (!s)
         return;
     if (s->lent)
@@ -76,9 +84,8 @@ static enum code stream_event(struct kafka_stream *s, const rd_kafka_message_t *
     return kafka_error(err, m->err, "read topic", s->topic);
 }
 
-/* Leaves the next record at messages[next], without taking it. AGAIN: nothing is here now. */
-static enum code stream_peek(struct kafka_reader *r, struct kafka_stream *s, const rd_kafka_message_t **ret,
-                             struct err *err) {
+enum code kafka_stream_peek(struct kafka_reader *r, struct kafka_stream *s, const rd_kafka_message_t **ret,
+                            struct err *err) {
     for (;;) {
         if (s->next == s->n) {
             ssize_t n = rd_kafka_consume_batch_queue(s->queue, 0, s->messages, STREAM_BATCH);
@@ -86,7 +93,8 @@ static enum code stream_peek(struct kafka_reader *r, struct kafka_stream *s, con
             s->n = n > 0 ? (int)n : 0;
             if (!s->n)
                 return AGAIN;
-            kafka_heard(&r->h);
+            kafka_heard(s->h);
+            r->heard_us = clock_mono(r->h.env->clock);
         }
         rd_kafka_message_t *m = s->messages[s->next];
         if (!m->err) {
@@ -106,6 +114,7 @@ static void stream_take(struct kafka_stream *s) {
     if (s->lent)
         rd_kafka_message_destroy(s->lent);
     s->lent = s->messages[s->next++];
+    s->at = s->lent->offset + 1;
 }
 
 static struct slice header_of(const rd_kafka_headers_t *headers, const char *name) {
@@ -184,7 +193,9 @@ enum code kafka_stream_open(struct journal_reader *jr, const char *topic, int pa
                             int *ret_stream, struct err *err) {
     struct kafka_reader *r = kafka_reader_of(jr);
     int64_t low, end;
-    enum code code = stream_range(r, topic, partition, offset, &low, &end, err);
+    enum code code = kafka_idle_end(r, err);
+    if (code == OK)
+        code = stream_range(r, topic, partition, offset, &low, &end, err);
     if (code != OK)
         return code;
     if (offset < low || offset > end)
@@ -195,7 +206,7 @@ enum code kafka_stream_open(struct journal_reader *jr, const char *topic, int pa
                        "made anew. " GAP_MEND,
                        topic, partition, low, end, offset, topic);
     int i = slot(r);
-    code = stream_start(r, topic, partition, offset, &r->streams[i], err);
+    code = kafka_stream_start(r, &r->h, topic, partition, offset, &r->streams[i], err);
     if (code == OK)
         *ret_stream = i;
     return code;
@@ -203,9 +214,12 @@ enum code kafka_stream_open(struct journal_reader *jr, const char *topic, int pa
 
 enum code kafka_stream_next(struct journal_reader *jr, int stream, int64_t last, struct journal_record *ret,
                             struct err *err) {
-    struct kafka_stream *s = stream_of(kafka_reader_of(jr), stream);
+    struct kafka_reader *r = kafka_reader_of(jr);
+    struct kafka_stream *s = stream_of(r, stream);
     const rd_kafka_message_t *m;
-    enum code code = stream_peek(kafka_reader_of(jr), s, &m, err);
+    enum code code = kafka_idle_end(r, err);
+    if (code == OK)
+        code = kafka_stream_peek(r, s, &m, err);
     if (code == OK)
         s->waiting_us = 0;
     if (code == OK && m->offset <= last) {
@@ -222,13 +236,13 @@ enum code kafka_stream_next(struct journal_reader *jr, int stream, int64_t last,
         code = OK;
     }
     if (code == AGAIN)
-        kafka_stuck_look(kafka_reader_of(jr), s);
+        kafka_stuck_look(r, s);
     return code;
 }
 
 void kafka_stream_close(struct journal_reader *jr, int stream) {
     struct kafka_reader *r = kafka_reader_of(jr);
-    stream_stop(stream_of(r, stream));
+    kafka_stream_stop(stream_of(r, stream));
     r->streams[stream] = NULL;
 }
 
@@ -237,12 +251,12 @@ void kafka_stream_close(struct journal_reader *jr, int stream) {
 
 enum code kafka_commits_seek(struct journal_reader *jr, int64_t offset, struct err *err) {
     struct kafka_reader *r = kafka_reader_of(jr);
-    stream_stop(r->commits);
+    enum code code = kafka_idle_end(r, err);
+    kafka_stream_stop(r->commits);
     r->commits = NULL;
     r->commits_next = offset;
     r->commits_retry_us = 0;
-    (void)err;
-    return OK;
+    return code;
 }
 
 static enum code commits_begin(struct kafka_reader *r, struct err *err) {
@@ -267,7 +281,7 @@ static enum code commits_begin(struct kafka_reader *r, struct err *err) {
             ": it was made anew, or the brokers have lost records. Build the replica anew: millrace "
             "replay --sink NAME",
             r->h.journal->commits, end, r->commits_next);
-    return stream_start(r, r->h.journal->commits, 0, r->commits_next > low ? r->commits_next : low,
+    return kafka_stream_start(r, &r->h, r->h.journal->commits, 0, r->commits_next > low ? r->commits_next : low,
                         &r->commits, err);
 }
 
@@ -277,7 +291,11 @@ enum code kafka_commits_next(struct journal_reader *jr, struct arena *arena, str
     const rd_kafka_message_t *m;
     enum code code = r->commits ? OK : commits_begin(r, err);
     if (code == OK)
-        code = stream_peek(r, r->commits, &m, err);
+        code = kafka_stream_peek(r, r->commits, &m, err);
+    if (code == OK && r->idle) { /* it comes once more, to the reader that is awake */
+        code = kafka_idle_end(r, err);
+        return code == OK ? AGAIN : code;
+    }
     if (code != OK)
         return code;
     struct commit_record *record = arena_alloc(arena, sizeof *record);
@@ -297,14 +315,16 @@ enum code kafka_commits_last(struct journal_reader *jr, int64_t wait_ms, struct 
     enum code code = OK;
     *ret = NULL;
     *ret_offset = -1;
-    if (!r->tail.rk)
-        code = kafka_handle_open(&r->tail, r->h.journal, r->h.env, KAFKA_READER, NULL, NULL, err);
+    bool unused = !r->commits || r->commits->h != &r->h;
+    if (!unused)
+        code = kafka_second_open(r, err);
+    struct kafka_handle *h = unused ? &r->h : &r->second;
     if (code == OK)
-        code = kafka_watermarks(&r->tail, r->h.journal->commits, 0, deadline_us, &low, &end, err);
+        code = kafka_watermarks(h, r->h.journal->commits, 0, deadline_us, &low, &end, err);
     if (code == AGAIN)
         return OK;
     if (code == OK)
-        code = kafka_range_last(&r->tail, low, end, deadline_us, arena, ret, ret_offset, err);
+        code = kafka_range_last(h, low, end, deadline_us, arena, ret, ret_offset, err);
     return code;
 }
 
@@ -337,8 +357,14 @@ enum code kafka_reader_wait(struct journal_reader *jr, int64_t wait_ms, struct e
     struct pollfd fd = {.fd = r->wake, .events = POLLIN};
     uint64_t events;
     rd_kafka_poll(r->h.rk, 0);
-    if (r->h.down_since_us && now - r->h.down_since_us > UNREACHABLE_US)
-        return kafka_timeout(&r->h, "read", err);
+    if (r->second.rk)
+        rd_kafka_poll(r->second.rk, 0);
+    enum code code = kafka_idle_look(r, now, err);
+    if (code != OK)
+        return code;
+    struct kafka_handle *h = r->idle ? &r->second : &r->h;
+    if (h->down_since_us && now - h->down_since_us > UNREACHABLE_US)
+        return kafka_timeout(h, "read", err);
     if (!r->commits && r->commits_retry_us && r->commits_retry_us < deadline_us)
         deadline_us = r->commits_retry_us;
     if (stop_poll(r->h.env->stop, &fd, 1, now, deadline_us) > 0 &&
@@ -352,10 +378,10 @@ void kafka_reader_close(struct journal_reader *jr) {
     if (!r)
         return;
     for (int i = 0; i < r->n; i++)
-        stream_stop(r->streams[i]);
+        kafka_stream_stop(r->streams[i]);
     free(r->streams);
-    stream_stop(r->commits);
-    kafka_handle_close(&r->tail);
+    kafka_stream_stop(r->commits);
+    kafka_handle_close(&r->second);
     kafka_handle_close(&r->h);
     if (r->wake >= 0)
         close(r->wake);

@@ -952,6 +952,61 @@ static void a_stream_stays_inside_its_window(void **state) {
     ops->writer_close(writer_);
 }
 
+static int64_t ahead_us;
+static int64_t later(void *arg) {
+    (void)arg;
+    return clock_mono(&clock_system) + ahead_us;
+}
+
+/* Whatever a journal does to make waiting cheap. */
+static void a_reader_that_was_long_idle_misses_nothing(void **state) {
+    struct world *w = *state;
+    const struct clock clock = {later, clock_system.wall_us, NULL};
+    const struct journal_env env_ = {&clock, &stop};
+    struct journal_writer *writer_ = writer(w);
+    struct journal_reader *r;
+    struct commit_record *last;
+    int64_t offset;
+    int t = topic(w, writer_, "public.item", true, true), streams[2] = {-1, -1};
+    MUST(w, ops->reader_open(w->journal, &env_, WAIT_MS, &r, &w->err));
+    for (int round = 0; round < 12; round++) {
+        int p = round / 2 % 2;
+        append(w, writer_, t, p, arena_printf(&w->arena, "%d", round));
+        struct commit_record c = commit(w, writer_), *got = next_commit(w, r);
+        assert_int_equal(got->seq, c.seq);
+        if (streams[p] < 0)
+            streams[p] = stream(w, r, "public.item", p, 0);
+        assert_text(next(w, r, streams[p], end_of(&c, name_of(w, "public.item"), p)).value,
+                    arena_printf(&w->arena, "%d", round));
+        for (int i = 0; i < 6; i++) {
+            ahead_us += 2000000;
+            MUST(w, ops->reader_wait(r, 60, &w->err));
+            assert_int_equal(ops->commits_next(r, &w->arena, &last, &offset, &w->err), AGAIN);
+        }
+        if (round % 3 == 0) {
+            MUST(w, ops->commits_last(r, WAIT_MS, &w->arena, &last, &offset, &w->err));
+            assert_int_equal(last->seq, c.seq);
+        }
+        if (round == 7) {
+            ops->stream_close(r, streams[1]);
+            streams[1] = -1;
+        }
+        if (round == 8) { /* from the beginning once more */
+            MUST(w, ops->commits_seek(r, 0, &w->err));
+            for (uint64_t seq = 1; seq <= c.seq; seq++)
+                assert_int_equal(next_commit(w, r)->seq, seq);
+        }
+        if (streams[1] < 0 && round > 1) {
+            streams[1] = stream(w, r, "public.item", 1, 0);
+            for (int n = 2; n <= round; n++)
+                if (n / 2 % 2)
+                    assert_text(next(w, r, streams[1], INT64_MAX).value, arena_printf(&w->arena, "%d", n));
+        }
+    }
+    ops->reader_close(r);
+    ops->writer_close(writer_);
+}
+
 static void what_was_deleted_is_a_gap(void **state) {
     struct world *w = *state;
     struct journal_writer *writer_ = writer(w);
@@ -1145,6 +1200,7 @@ static int run(void) {
         CASE(a_topic_with_a_small_limit_gets_small_batches),
         CASE(schemas_are_seen_by_other_handles_after_the_commit),
         CASE(a_stream_stays_inside_its_window),
+        CASE(a_reader_that_was_long_idle_misses_nothing),
         CASE(what_was_deleted_is_a_gap),
         CASE(a_topic_that_is_not_as_it_was_left_stops_the_writer),
         CASE(topics_with_records_and_no_commit_record_are_refused),
