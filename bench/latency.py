@@ -49,7 +49,7 @@ def watch(pipe, url, count):
         newest, now = cursor.fetchone()[0] or 0, time.monotonic()
         if newest > len(seen):
             seen += [now] * (newest - len(seen))
-            end = now + 20
+            end = now + 60
         time.sleep(0.001)
     pipe.send(seen)
 

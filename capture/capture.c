@@ -207,7 +207,7 @@ static enum code route_make(struct capture *c, const struct table *table, struct
     CLEANUP_BUF name = {0};
     topic_name(c->identity.name, table, &name);
     struct topic_spec spec = {buf_cstr(&name), table->n_key > 0, table->n_key > 0 && !table->partial};
-    enum code code = c->journal->topic(c->writer, &spec, 0, &route->topic, &route->partitions, err);
+    enum code code = c->journal->topic(c->writer, &spec, &route->topic, &route->partitions, err);
     if (code != OK) return code;
     code = encoder_new(table, spec.name, &c->identity, c->store, &route->encoder, err);
     if (code != OK) return code;

@@ -45,9 +45,9 @@ typedef enum code journal_writer_open_f(struct journal *journal, const struct jo
 /* Without disturbing anybody: OK, or FATAL/JOURNAL_FENCED when another process has committed to this pipeline since this one did.
  * Blocks at most wait_ms. RETRY/JOURNAL_UNREACHABLE. */
 typedef enum code journal_overtaken_f(struct journal *journal, const struct journal_env *env, const char *source, int64_t wait_ms, struct err *err);
-/* Creates or checks a topic (at most 30 s); idempotent and cached. `known_partitions` > 0: the count the pipeline has recorded (a
- * mismatch is FATAL/JOURNAL_TOPIC). Returns a small topic number and its partition count. RETRY, FATAL as above. */
-typedef enum code journal_topic_f(struct journal_writer *w, const struct topic_spec *spec, int known_partitions, int *ret_topic, int *ret_partitions, struct err *err);
+/* Creates or checks a topic (at most 30 s); idempotent and cached. Returns a small topic number and its partition count: of a topic that
+ * exists the count it was made with, whatever is configured. RETRY, FATAL as above. */
+typedef enum code journal_topic_f(struct journal_writer *w, const struct topic_spec *spec, int *ret_topic, int *ret_partitions, struct err *err);
 
 struct journal_header { const char *name; struct slice value; };
 struct journal_append {

@@ -1,15 +1,18 @@
-/* A reader that has read everything listens to the commits topic only: nothing can come without a record there.
+/* A reader that has read everything listens to the commits topic only: nothing can come without a record
+ * there.
  *
  *             every partition, fetch.wait.max.ms 20         commits topic only, 500
  *   busy ---------------- nothing for a while ---------------> idle
  *        <------- a commit record, or anybody asks for more ---
  *
- * A client has one fetch under way at each broker. One that waits for partitions with nothing new holds up those
- * whose queue has just run low: while there is work it must be short. Short ones cost CPU when there is none. */
+ * A client has one fetch under way at each broker. One that waits for partitions with nothing new holds up
+ * those whose queue has just run low: while there is work it must be short. Short ones cost CPU when there is
+ * none. */
 #include "journal/kafka/reader.h"
 
-#define QUIET_US   200000
-#define TURNS_EACH 50 /* time between two turns, in what a turn takes: thousands of partitions take their time */
+#define QUIET_US 200000
+#define TURNS_EACH \
+    50 /* time between two turns, in what a turn takes: thousands of partitions take their time */
 
 enum code kafka_second_open(struct kafka_reader *r, struct err *err) {
     if (r->second.rk)
@@ -52,7 +55,7 @@ enum code kafka_idle_look(struct kafka_reader *r, int64_t now_us, struct err *er
     for (int i = 0; i < r->n && code == OK; i++)
         if (r->streams[i])
             rd_kafka_consume_stop(r->streams[i]->rkt, r->streams[i]->partition);
-    r->idle = true;
+    r->idle = code == OK;
     r->turn_us = clock_mono(r->h.env->clock) - begun_us;
     return code;
 }

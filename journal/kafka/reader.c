@@ -281,8 +281,8 @@ static enum code commits_begin(struct kafka_reader *r, struct err *err) {
             ": it was made anew, or the brokers have lost records. Build the replica anew: millrace "
             "replay --sink NAME",
             r->h.journal->commits, end, r->commits_next);
-    return kafka_stream_start(r, &r->h, r->h.journal->commits, 0, r->commits_next > low ? r->commits_next : low,
-                        &r->commits, err);
+    return kafka_stream_start(r, &r->h, r->h.journal->commits, 0,
+                              r->commits_next > low ? r->commits_next : low, &r->commits, err);
 }
 
 enum code kafka_commits_next(struct journal_reader *jr, struct arena *arena, struct commit_record **ret,

@@ -16,10 +16,10 @@ struct kafka_stream {
     rd_kafka_queue_t *queue;
     rd_kafka_message_t *messages[STREAM_BATCH];
     int next, n;
-    rd_kafka_message_t *lent; /* handed to the caller, freed by the next call */
+    rd_kafka_message_t *lent;    /* handed to the caller, freed by the next call */
     int64_t waiting_us, look_us; /* stuck.c: nothing came since then; when to look why */
-    int64_t eof;              /* the stream was read up to here and there was no more; -1 = not known */
-    int64_t at;               /* offset behind the record taken last */
+    int64_t eof;                 /* the stream was read up to here and there was no more; -1 = not known */
+    int64_t at;                  /* offset behind the record taken last */
 };
 
 struct kafka_reader {
@@ -48,7 +48,8 @@ MUST_CHECK enum code kafka_stream_start(struct kafka_reader *r, struct kafka_han
                                         int partition, int64_t offset, struct kafka_stream **ret,
                                         struct err *err);
 void kafka_stream_stop(struct kafka_stream *s); /* and frees it; NULL is fine */
-/* Leaves the next record at messages[next], without taking it. AGAIN: nothing is here now. RETRY, FATAL/JOURNAL_GAP. */
+/* Leaves the next record at messages[next], without taking it. AGAIN: nothing is here now. RETRY,
+ * FATAL/JOURNAL_GAP. */
 MUST_CHECK enum code kafka_stream_peek(struct kafka_reader *r, struct kafka_stream *s,
                                        const rd_kafka_message_t **ret, struct err *err);
 
@@ -58,7 +59,8 @@ MUST_CHECK enum code kafka_idle_look(struct kafka_reader *r, int64_t now_us, str
 MUST_CHECK enum code kafka_idle_end(struct kafka_reader *r, struct err *err);
 MUST_CHECK enum code kafka_second_open(struct kafka_reader *r, struct err *err);
 
-/* A record that must be there has not come: after some seconds the reason is looked for and logged. (stuck.c) */
+/* A record that must be there has not come: after some seconds the reason is looked for and logged. (stuck.c)
+ */
 void kafka_stuck_look(struct kafka_reader *r, struct kafka_stream *s);
 
 journal_reader_open_f kafka_reader_open;

@@ -192,23 +192,18 @@ enum code kafka_internal_topic(struct kafka_writer *w, const char *name, int64_t
     return open_topic(w, &spec, 1, 1, COMMIT_RECORD_BYTES_MAX + 65536, true, deadline_us, ret_topic, err);
 }
 
-enum code kafka_topic(struct journal_writer *jw, const struct topic_spec *spec, int known_partitions,
-                      int *ret_topic, int *ret_partitions, struct err *err) {
+enum code kafka_topic(struct journal_writer *jw, const struct topic_spec *spec, int *ret_topic,
+                      int *ret_partitions, struct err *err) {
     struct kafka_writer *w = kafka_writer_of(jw);
     int i;
     enum code code = kafka_writer_check(w, err);
     if (code == OK)
-        code = open_topic(w, spec, spec->keyed ? (int)w->h.journal->options->partitions : 1, known_partitions,
-                          0, false, kafka_deadline(w->h.env, TOPIC_MS), &i, err);
+        code = open_topic(w, spec, spec->keyed ? (int)w->h.journal->options->partitions : 1, 0, 0, false,
+                          kafka_deadline(w->h.env, TOPIC_MS), &i, err);
     if (code != OK)
         return code;
-    const struct kafka_topic *t = &w->ends.topics[i];
-    if (known_partitions > 0 && t->partitions != known_partitions)
-        return err_set(err, FATAL, ERR_JOURNAL_TOPIC,
-                       "topic '%s' has %d partitions, expected %d as recorded in the pipeline", t->name,
-                       t->partitions, known_partitions);
     *ret_topic = i;
-    *ret_partitions = t->partitions;
+    *ret_partitions = w->ends.topics[i].partitions;
     return OK;
 }
 
