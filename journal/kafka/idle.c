@@ -1,9 +1,8 @@
-/* A reader that has read everything listens to the commits topic only: nothing can come without a record
- * there.
+/* A reader that has read everything listens to the commits topic only: nothing comes without a record there.
  *
- *             every partition, fetch.wait.max.ms 20         commits topic only, 500
- *   busy ---------------- nothing for a while ---------------> idle
- *        <------- a commit record, or anybody asks for more ---
+ *        every partition, fetch.wait.max.ms 20             commits topic only, 500
+ *   busy ------------------ nothing for a while --------------> idle
+ *        <--------- a commit record, or somebody asks ---------
  *
  * A client has one fetch under way at each broker. One that waits for partitions with nothing new holds up
  * those whose queue has just run low: while there is work it must be short. Short ones cost CPU when there is
@@ -11,8 +10,6 @@
 #include "journal/kafka/reader.h"
 
 #define QUIET_US 200000
-#define TURNS_EACH \
-    50 /* time between two turns, in what a turn takes: thousands of partitions take their time */
 
 enum code kafka_second_open(struct kafka_reader *r, struct err *err) {
     if (r->second.rk)
@@ -20,61 +17,56 @@ enum code kafka_second_open(struct kafka_reader *r, struct err *err) {
     return kafka_handle_open(&r->second, r->h.journal, r->h.env, KAFKA_LISTENER, NULL, NULL, err);
 }
 
-/* AGAIN: all has been read, and nobody waits for more. OK: not so. */
-static enum code nothing_expected(struct kafka_reader *r, struct err *err) {
-    const rd_kafka_message_t *m;
-    enum code code = AGAIN;
-    if (!r->commits || r->commits->eof < 0)
-        return OK;
-    for (int i = 0; i < r->n && code == AGAIN; i++)
-        if (r->streams[i])
-            code = r->streams[i]->waiting_us ? OK : kafka_stream_peek(r, r->streams[i], &m, err);
-    return code == AGAIN ? kafka_stream_peek(r, r->commits, &m, err) : code;
+static bool nothing_expected(struct kafka_reader *r) {
+    for (int i = 0; i < r->n; i++)
+        if (r->streams[i] && (r->streams[i]->waiting_us || !kafka_stream_empty(r, r->streams[i])))
+            return false;
+    return r->commits && kafka_stream_empty(r, r->commits) && r->commits->eof >= 0;
 }
 
-/* The commits topic goes on at the same record with the other client. */
+/* The commits topic goes on at the same place with the other client. */
 static enum code commits_move(struct kafka_reader *r, struct kafka_handle *h, struct err *err) {
-    int64_t at = r->commits->at;
+    kafka_stream_pause(r->commits);
+    r->commits_next = r->commits->at;
     kafka_stream_stop(r->commits);
     r->commits = NULL;
-    r->commits_next = at;
-    return kafka_stream_start(r, h, r->h.journal->commits, 0, at, &r->commits, err);
+    r->heard_us = clock_mono(r->h.env->clock);
+    if (h->down_since_us) /* since then nobody has listened to it */
+        h->down_since_us = r->heard_us;
+    return kafka_stream_start(r, h, r->h.journal->commits, 0, r->commits_next, &r->commits, err);
 }
 
 enum code kafka_idle_look(struct kafka_reader *r, int64_t now_us, struct err *err) {
-    int64_t quiet_us = r->turn_us * TURNS_EACH > QUIET_US ? r->turn_us * TURNS_EACH : QUIET_US;
-    if (r->idle || now_us - r->heard_us < quiet_us)
+    if (r->idle || now_us - r->heard_us < QUIET_US || !nothing_expected(r))
         return OK;
-    enum code code = nothing_expected(r, err);
-    if (code != AGAIN)
-        return code;
-    code = kafka_second_open(r, err);
-    int64_t begun_us = clock_mono(r->h.env->clock);
+    for (int i = 0; i < r->n; i++)
+        if (r->streams[i])
+            kafka_stream_pause(r->streams[i]);
+    enum code code = kafka_second_open(r, err);
     if (code == OK)
         code = commits_move(r, &r->second, err);
-    for (int i = 0; i < r->n && code == OK; i++)
-        if (r->streams[i])
-            rd_kafka_consume_stop(r->streams[i]->rkt, r->streams[i]->partition);
     r->idle = code == OK;
-    r->turn_us = clock_mono(r->h.env->clock) - begun_us;
     return code;
 }
 
-enum code kafka_idle_end(struct kafka_reader *r, struct err *err) {
+/* Before the commits topic: the first fetch is for what is there. */
+static enum code begin_named(struct kafka_reader *r, const struct commit_record *record, struct err *err) {
+    enum code code = OK;
+    for (int e = 0; e < record->n_ends && code == OK; e++)
+        for (int i = 0; i < r->n && code == OK; i++) {
+            struct kafka_stream *s = r->streams[i];
+            const struct partition_end *end = &record->ends[e];
+            if (s && s->partition == end->partition && end->offset >= s->at &&
+                strcmp(s->topic, record->topics[end->topic].name) == 0)
+                code = kafka_stream_begin(s, err);
+        }
+    return code;
+}
+
+enum code kafka_idle_end(struct kafka_reader *r, const struct commit_record *record, struct err *err) {
     if (!r->idle)
         return OK;
-    enum code code = OK;
-    int64_t begun_us = clock_mono(r->h.env->clock);
-    /* The streams first: what the commit record tells of then comes with it. */
-    for (int i = 0; i < r->n && code == OK; i++)
-        if (r->streams[i])
-            code = kafka_stream_begin(r->streams[i], err);
-    if (code == OK)
-        code = commits_move(r, &r->h, err);
     r->idle = false;
-    r->heard_us = clock_mono(r->h.env->clock);
-    r->turn_us += r->heard_us - begun_us;
-    if (r->h.down_since_us) /* heard while nobody listened to it */
-        r->h.down_since_us = r->heard_us;
-    return code;
+    enum code code = record ? begin_named(r, record, err) : OK;
+    return code == OK ? commits_move(r, &r->h, err) : code;
 }

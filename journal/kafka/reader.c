@@ -9,6 +9,7 @@
 #include "base/log.h"
 
 #define OPEN_MS   5000
+#define ASK_MS    2000
 #define ABSENT_US 1000000 /* how often to look for a commits topic that is not there yet */
 #define GAP_MEND                                                                                      \
     "Mend its retention, or delete it (kafka-topics --delete --topic %s); then take a new snapshot: " \
@@ -20,9 +21,18 @@
  * ---------------------------------------------------------------------------------------------- */
 
 enum code kafka_stream_begin(struct kafka_stream *s, struct err *err) {
-    if (rd_kafka_consume_start_queue(s->rkt, s->partition, s->at, s->queue) == 0)
-        return OK;
-    return kafka_error(err, rd_kafka_last_error(), "read topic", s->topic);
+    if (!s->on && rd_kafka_consume_start_queue(s->rkt, s->partition, s->at, s->queue))
+        return kafka_error(err, rd_kafka_last_error(), "read topic", s->topic);
+    s->on = true;
+    return OK;
+}
+
+void kafka_stream_pause(struct kafka_stream *s) {
+    if (s->on)
+        rd_kafka_consume_stop(s->rkt, s->partition);
+    s->on = false;
+    if (s->eof > s->at) /* what may be gone by then is not missed */
+        s->at = s->eof;
 }
 
 enum code kafka_stream_start(struct kafka_reader *r, struct kafka_handle *h, const char *topic, int partition,
@@ -57,7 +67,7 @@ void kafka_stream_stop(struct kafka_stream *s) {
     while (s->next < s->n)
         rd_kafka_message_destroy(s->messages[s->next++]);
     rd_kafka_queue_io_event_enable(s->queue, -1, NULL, 0);
-    rd_kafka_consume_stop(s->rkt, s->partition);
+    kafka_stream_pause(s);
     rd_kafka_queue_destroy(s->queue);
     rd_kafka_topic_destroy(s->rkt);
     free(s->topic);
@@ -71,43 +81,44 @@ static enum code gap(const struct kafka_stream *s, const rd_kafka_message_t *m, 
                    s->topic, s->partition, m->offset, s->topic);
 }
 
-/* An entry of the queue that is not a record. */
-static enum code stream_event(struct kafka_stream *s, const rd_kafka_message_t *m, struct err *err) {
-    if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        s->eof = m->offset;
+static bool refill(struct kafka_reader *r, struct kafka_stream *s) {
+    ssize_t n = rd_kafka_consume_batch_queue(s->queue, 0, s->messages, STREAM_BATCH);
+    s->next = 0;
+    s->n = n > 0 ? (int)n : 0;
+    if (!s->n)
+        return false;
+    kafka_heard(s->h);
+    r->heard_us = clock_mono(r->h.env->clock);
+    return true;
+}
+
+bool kafka_stream_empty(struct kafka_reader *r, struct kafka_stream *s) {
+    while (s->next < s->n || refill(r, s)) {
+        rd_kafka_message_t *m = s->messages[s->next];
+        if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+            s->eof = m->offset;
+        else if (!m->err || !kafka_passing(m->err))
+            return false;
+        s->next++;
+        rd_kafka_message_destroy(m);
+    }
+    return true;
+}
+
+/* Leaves the next record at messages[next], without taking it. AGAIN: nothing is here now. */
+static enum code stream_peek(struct kafka_reader *r, struct kafka_stream *s, const rd_kafka_message_t **ret,
+                             struct err *err) {
+    if (kafka_stream_empty(r, s))
+        return AGAIN;
+    const rd_kafka_message_t *m = s->messages[s->next];
+    if (!m->err) {
+        s->eof = -1;
+        *ret = m;
         return OK;
     }
     if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
         return gap(s, m, err);
-    if (kafka_passing(m->err))
-        return OK;
     return kafka_error(err, m->err, "read topic", s->topic);
-}
-
-enum code kafka_stream_peek(struct kafka_reader *r, struct kafka_stream *s, const rd_kafka_message_t **ret,
-                            struct err *err) {
-    for (;;) {
-        if (s->next == s->n) {
-            ssize_t n = rd_kafka_consume_batch_queue(s->queue, 0, s->messages, STREAM_BATCH);
-            s->next = 0;
-            s->n = n > 0 ? (int)n : 0;
-            if (!s->n)
-                return AGAIN;
-            kafka_heard(s->h);
-            r->heard_us = clock_mono(r->h.env->clock);
-        }
-        rd_kafka_message_t *m = s->messages[s->next];
-        if (!m->err) {
-            s->eof = -1;
-            *ret = m;
-            return OK;
-        }
-        enum code code = stream_event(s, m, err);
-        s->next++;
-        rd_kafka_message_destroy(m);
-        if (code != OK)
-            return code;
-    }
 }
 
 static void stream_take(struct kafka_stream *s) {
@@ -193,7 +204,7 @@ enum code kafka_stream_open(struct journal_reader *jr, const char *topic, int pa
                             int *ret_stream, struct err *err) {
     struct kafka_reader *r = kafka_reader_of(jr);
     int64_t low, end;
-    enum code code = kafka_idle_end(r, err);
+    enum code code = kafka_idle_end(r, NULL, err);
     if (code == OK)
         code = stream_range(r, topic, partition, offset, &low, &end, err);
     if (code != OK)
@@ -217,9 +228,11 @@ enum code kafka_stream_next(struct journal_reader *jr, int stream, int64_t last,
     struct kafka_reader *r = kafka_reader_of(jr);
     struct kafka_stream *s = stream_of(r, stream);
     const rd_kafka_message_t *m;
-    enum code code = kafka_idle_end(r, err);
+    enum code code = kafka_idle_end(r, NULL, err);
     if (code == OK)
-        code = kafka_stream_peek(r, s, &m, err);
+        code = kafka_stream_begin(s, err);
+    if (code == OK)
+        code = stream_peek(r, s, &m, err);
     if (code == OK)
         s->waiting_us = 0;
     if (code == OK && m->offset <= last) {
@@ -251,7 +264,7 @@ void kafka_stream_close(struct journal_reader *jr, int stream) {
 
 enum code kafka_commits_seek(struct journal_reader *jr, int64_t offset, struct err *err) {
     struct kafka_reader *r = kafka_reader_of(jr);
-    enum code code = kafka_idle_end(r, err);
+    enum code code = kafka_idle_end(r, NULL, err);
     kafka_stream_stop(r->commits);
     r->commits = NULL;
     r->commits_next = offset;
@@ -291,11 +304,7 @@ enum code kafka_commits_next(struct journal_reader *jr, struct arena *arena, str
     const rd_kafka_message_t *m;
     enum code code = r->commits ? OK : commits_begin(r, err);
     if (code == OK)
-        code = kafka_stream_peek(r, r->commits, &m, err);
-    if (code == OK && r->idle) { /* it comes once more, to the reader that is awake */
-        code = kafka_idle_end(r, err);
-        return code == OK ? AGAIN : code;
-    }
+        code = stream_peek(r, r->commits, &m, err);
     if (code != OK)
         return code;
     struct commit_record *record = arena_alloc(arena, sizeof *record);
@@ -305,7 +314,7 @@ enum code kafka_commits_next(struct journal_reader *jr, struct arena *arena, str
     *ret = record;
     *ret_offset = m->offset;
     stream_take(r->commits);
-    return OK;
+    return kafka_idle_end(r, record, err);
 }
 
 enum code kafka_commits_last(struct journal_reader *jr, int64_t wait_ms, struct arena *arena,
@@ -351,6 +360,16 @@ enum code kafka_reader_open(struct journal *journal, const struct journal_env *e
     return code;
 }
 
+/* All brokers went away some time ago, and who has nothing to read does not hear that they are back. */
+static enum code still_there(struct kafka_handle *h, struct err *err) {
+    int64_t low, end;
+    enum code code =
+        kafka_watermarks(h, h->journal->commits, 0, kafka_deadline(h->env, ASK_MS), &low, &end, err);
+    if (code == AGAIN) /* they say there is no such topic */
+        kafka_heard(h);
+    return code == AGAIN ? OK : code;
+}
+
 enum code kafka_reader_wait(struct journal_reader *jr, int64_t wait_ms, struct err *err) {
     struct kafka_reader *r = kafka_reader_of(jr);
     int64_t now = clock_mono(r->h.env->clock), deadline_us = now + wait_ms * 1000;
@@ -364,7 +383,9 @@ enum code kafka_reader_wait(struct journal_reader *jr, int64_t wait_ms, struct e
         return code;
     struct kafka_handle *h = r->idle ? &r->second : &r->h;
     if (h->down_since_us && now - h->down_since_us > UNREACHABLE_US)
-        return kafka_timeout(h, "read", err);
+        code = still_there(h, err);
+    if (code != OK)
+        return code;
     if (!r->commits && r->commits_retry_us && r->commits_retry_us < deadline_us)
         deadline_us = r->commits_retry_us;
     if (stop_poll(r->h.env->stop, &fd, 1, now, deadline_us) > 0 &&

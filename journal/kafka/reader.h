@@ -19,7 +19,8 @@ struct kafka_stream {
     rd_kafka_message_t *lent;    /* handed to the caller, freed by the next call */
     int64_t waiting_us, look_us; /* stuck.c: nothing came since then; when to look why */
     int64_t eof;                 /* the stream was read up to here and there was no more; -1 = not known */
-    int64_t at;                  /* offset behind the record taken last */
+    int64_t at;                  /* read from here on; everything before was taken */
+    bool on;                     /* the client reads it; else it waits for kafka_stream_begin */
 };
 
 struct kafka_reader {
@@ -30,33 +31,31 @@ struct kafka_reader {
     struct kafka_stream *commits; /* NULL: not begun */
     int64_t commits_next;         /* offset to begin at */
     int64_t commits_retry_us;     /* the topic does not exist yet: look again then */
-    /* A second client for the commits topic, opened when first needed: it listens while the reader is idle
-     * (idle.c), and asks for the newest record while it is not. */
-    struct kafka_handle second;
+    struct kafka_handle second;   /* reads the commits topic while the reader is idle (idle.c); opened late */
     bool idle;
     int64_t heard_us; /* when something came last */
-    int64_t turn_us;  /* what going idle and coming back took last time */
 };
 
 static inline struct kafka_reader *kafka_reader_of(struct journal_reader *r) {
     return (struct kafka_reader *)r;
 }
 
-/* `s` reads from offset `at` on. */
-MUST_CHECK enum code kafka_stream_begin(struct kafka_stream *s, struct err *err);
 MUST_CHECK enum code kafka_stream_start(struct kafka_reader *r, struct kafka_handle *h, const char *topic,
                                         int partition, int64_t offset, struct kafka_stream **ret,
                                         struct err *err);
 void kafka_stream_stop(struct kafka_stream *s); /* and frees it; NULL is fine */
-/* Leaves the next record at messages[next], without taking it. AGAIN: nothing is here now. RETRY,
- * FATAL/JOURNAL_GAP. */
-MUST_CHECK enum code kafka_stream_peek(struct kafka_reader *r, struct kafka_stream *s,
-                                       const rd_kafka_message_t **ret, struct err *err);
+/* Starts and stops the client's reading, at `at`. Neither waits for a broker. */
+MUST_CHECK enum code kafka_stream_begin(struct kafka_stream *s, struct err *err);
+void kafka_stream_pause(struct kafka_stream *s);
+/* Takes what is not a record and no error from the queue. False if something is left: messages[next]. */
+bool kafka_stream_empty(struct kafka_reader *r, struct kafka_stream *s);
 
 /* Goes idle if nothing has come for a while and nothing is expected. (idle.c) */
 MUST_CHECK enum code kafka_idle_look(struct kafka_reader *r, int64_t now_us, struct err *err);
-/* Reads everything again, if it was idle. */
-MUST_CHECK enum code kafka_idle_end(struct kafka_reader *r, struct err *err);
+/* Ends that, if it was idle. Partitions that `record` (may be NULL) tells of are read at once, others when
+ * they are asked for. After an error the reader can only be closed. */
+MUST_CHECK enum code kafka_idle_end(struct kafka_reader *r, const struct commit_record *record,
+                                    struct err *err);
 MUST_CHECK enum code kafka_second_open(struct kafka_reader *r, struct err *err);
 
 /* A record that must be there has not come: after some seconds the reason is looked for and logged. (stuck.c)

@@ -1002,6 +1002,49 @@ static void a_reader_that_was_long_idle_misses_nothing(void **state) {
     ops->writer_close(writer_);
 }
 
+/* Its owner may be about to close it: the record that says why the topic is another one is still to come. */
+static void what_happens_to_a_stream_nobody_asks_for_is_nobodys_error(void **state) {
+    struct world *w = *state;
+    const struct clock clock = {later, clock_system.wall_us, NULL};
+    const struct journal_env env_ = {&clock, &stop};
+    struct journal_writer *writer_ = writer(w);
+    struct journal_record record;
+    struct journal_reader *r;
+    enum code code;
+    int gone = topic(w, writer_, "public.gone", true, true), t = topic(w, writer_, "public.item", true, true);
+    MUST(w, ops->reader_open(w->journal, &env_, WAIT_MS, &r, &w->err));
+    for (int i = 0; i < 3; i++)
+        append(w, writer_, gone, 0, "gone");
+    append(w, writer_, t, 0, "item");
+    struct commit_record c = commit(w, writer_);
+    int g = stream(w, r, "public.gone", 0, 0), s = stream(w, r, "public.item", 0, 0);
+    for (int i = 0; i < 3; i++)
+        next(w, r, g, end_of(&c, name_of(w, "public.gone"), 0));
+    next_commit(w, r);
+    for (int round = 0; round < 20; round++) {
+        if (round == 5)
+            fixture->delete_topic(name_of(w, "public.gone"));
+        if (round == 10)
+            fixture->make_topic(name_of(w, "public.gone"), 4, "cleanup.policy=compact");
+        append(w, writer_, t, 0, "item");
+        c = commit(w, writer_);
+        next_commit(w, r);
+        next(w, r, s, end_of(&c, name_of(w, "public.item"), 0));
+        if (round % 4 == 3)
+            ahead_us += 2000000;
+        MUST(w, ops->reader_wait(r, 100, &w->err));
+    }
+    for (int i = 0; (code = ops->stream_next(r, g, INT64_MAX, &record, &w->err)) == AGAIN && i < 200; i++)
+        MUST(w, ops->reader_wait(r, 100, &w->err));
+    REFUSED(w, code, FATAL, JOURNAL_GAP);
+    ops->stream_close(r, g);
+    append(w, writer_, t, 0, "item");
+    c = commit(w, writer_);
+    next(w, r, s, end_of(&c, name_of(w, "public.item"), 0));
+    ops->reader_close(r);
+    ops->writer_close(writer_);
+}
+
 static void what_was_deleted_is_a_gap(void **state) {
     struct world *w = *state;
     struct journal_writer *writer_ = writer(w);
@@ -1196,6 +1239,7 @@ static int run(void) {
         CASE(schemas_are_seen_by_other_handles_after_the_commit),
         CASE(a_stream_stays_inside_its_window),
         CASE(a_reader_that_was_long_idle_misses_nothing),
+        CASE(what_happens_to_a_stream_nobody_asks_for_is_nobodys_error),
         CASE(what_was_deleted_is_a_gap),
         CASE(a_topic_that_is_not_as_it_was_left_stops_the_writer),
         CASE(topics_with_records_and_no_commit_record_are_refused),

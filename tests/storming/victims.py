@@ -221,7 +221,7 @@ class Server(Victim):
         self.back(away)
 
     def fast_stop(self, away):
-        self.server.stop("fast")
+        self.server.stop("fast", 180)  # it waits until its native subscription, which may be far behind, has all of the log
         self.back(away)
 
 
