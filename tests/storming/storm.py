@@ -322,4 +322,5 @@ def _cumulated(weights):
 
 
 def _sanitized(binary):
-    return b"__asan_init" in Path(binary).read_bytes()
+    program = Path(binary).read_bytes()
+    return b"__asan_init" in program or b"__tsan_init" in program
