@@ -1,4 +1,4 @@
-/* The same rows that parse the options, as text: for errors, for --help and for the reference. */
+/* The same rows that parse the options, as text: for errors and for the reference. */
 #include "base/option.h"
 
 static const char *type_name(enum option_type type) {

@@ -81,7 +81,7 @@ static enum code check_topic(struct buf *list, struct kafka_handle *h,
         err_set(&found, FATAL, ERR_JOURNAL_TOPIC,
                 "topic '%s' has %d partitions, expected 1; mend: delete it and take a new snapshot", t->topic,
                 t->partition_cnt);
-    } else if (kafka_settings_check(&s, &spec, kafka_replicas(t), &found) == OK) {
+    } else if (kafka_settings_check(&s, h->journal->options, &spec, kafka_replicas(t), &found) == OK) {
         finding(list, t->topic, s.known ? "ok" : "warn",
                 s.known ? "settings are right" : "settings cannot be read",
                 s.known ? "" : "Grant DescribeConfigs on it");

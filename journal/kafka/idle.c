@@ -10,6 +10,7 @@
 #include "journal/kafka/reader.h"
 
 #define QUIET_US 200000
+#define ASK_MS   2000
 
 enum code kafka_second_open(struct kafka_reader *r, struct err *err) {
     if (r->second.rk)
@@ -36,15 +37,29 @@ static enum code commits_move(struct kafka_reader *r, struct kafka_handle *h, st
     return kafka_stream_start(r, h, r->h.journal->commits, 0, r->commits_next, &r->commits, err);
 }
 
+/* Whether the second client can read the commits topic. Where it may not, librdkafka 2.0.2 waits and says
+ * nothing about a topic whose partitions it has never seen. AGAIN: not now. */
+static enum code second_ready(struct kafka_reader *r, struct err *err) {
+    int64_t low, end;
+    enum code code = kafka_second_open(r, err);
+    if (code == OK)
+        code = kafka_watermarks(&r->second, r->h.journal->commits, 0, kafka_deadline(r->h.env, ASK_MS), &low,
+                                &end, err);
+    return code == RETRY ? AGAIN : code;
+}
+
 enum code kafka_idle_look(struct kafka_reader *r, int64_t now_us, struct err *err) {
     if (r->idle || now_us - r->heard_us < QUIET_US || !nothing_expected(r))
         return OK;
+    enum code code = second_ready(r, err);
+    if (code == AGAIN)
+        r->heard_us = clock_mono(r->h.env->clock);
+    if (code != OK)
+        return code == AGAIN ? OK : code;
     for (int i = 0; i < r->n; i++)
         if (r->streams[i])
             kafka_stream_pause(r->streams[i]);
-    enum code code = kafka_second_open(r, err);
-    if (code == OK)
-        code = commits_move(r, &r->second, err);
+    code = commits_move(r, &r->second, err);
     r->idle = code == OK;
     return code;
 }

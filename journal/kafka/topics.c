@@ -143,6 +143,8 @@ enum code kafka_settings_read(struct kafka_handle *h, const char *topic, int64_t
             ret->unclean = strcmp(entry_of(r, "unclean.leader.election.enable"), "true") == 0;
             ret->retention_ms = number_of(r, "retention.ms", -1);
             ret->retention_bytes = number_of(r, "retention.bytes", -1);
+            ret->lag_ms = number_of(r, "min.compaction.lag.ms", 0);
+            ret->deletes_ms = number_of(r, "delete.retention.ms", 0);
             ret->min_insync = number_of(r, "min.insync.replicas", 1);
             ret->bytes_max = (size_t)number_of(r, "max.message.bytes", BYTES_MAX_GUESS);
         }
@@ -175,8 +177,24 @@ static enum code wrong(struct err *err, const char *topic, const char *what, con
                    topic, mend);
 }
 
-enum code kafka_settings_check(const struct kafka_settings *s, const struct topic_spec *spec, int replicas,
-                               struct err *err) {
+/* Sinks take the configuration's word for it (journal_kept). */
+static enum code check_kept(const struct kafka_settings *s, const struct kafka_options *o,
+                            const struct topic_spec *spec, struct err *err) {
+    char what[256], mend[128];
+    if (!s->compact || (s->lag_ms >= o->compaction_lag_ms && s->deletes_ms >= o->delete_retention_ms))
+        return OK;
+    snprintf(what, sizeof what,
+             "forgets sooner than compaction_lag and delete_retention say: expected at least "
+             "min.compaction.lag.ms=%" PRId64 " and delete.retention.ms=%" PRId64 ", found %" PRId64
+             " and %" PRId64,
+             o->compaction_lag_ms, o->delete_retention_ms, s->lag_ms, s->deletes_ms);
+    snprintf(mend, sizeof mend, "min.compaction.lag.ms=%" PRId64 ",delete.retention.ms=%" PRId64,
+             o->compaction_lag_ms, o->delete_retention_ms);
+    return wrong(err, spec->name, what, mend);
+}
+
+enum code kafka_settings_check(const struct kafka_settings *s, const struct kafka_options *o,
+                               const struct topic_spec *spec, int replicas, struct err *err) {
     char what[256];
     if (!s->known)
         return OK;
@@ -205,7 +223,7 @@ enum code kafka_settings_check(const struct kafka_settings *s, const struct topi
                  "the topic",
                  F_STR("topic", spec->name), F_INT("replicas", replicas),
                  F_INT("min_insync_replicas", s->min_insync));
-    return OK;
+    return check_kept(s, o, spec, err);
 }
 
 static enum code check_partitions(const struct topic_spec *spec, int found, int known, struct err *err) {
@@ -215,7 +233,8 @@ static enum code check_partitions(const struct topic_spec *spec, int found, int 
     return err_set(
         err, FATAL, ERR_JOURNAL_TOPIC,
         "topic '%s' has %d partitions, expected %d%s: keys would move between partitions and lose their "
-        "order. A partition count cannot be lowered: delete the topic and take a new snapshot (millrace capture "
+        "order. A partition count cannot be lowered: delete the topic and take a new snapshot (millrace "
+        "capture "
         "--config FILE --resnapshot)%s",
         spec->name, found, expected,
         known > 0 ? ", as recorded in the pipeline" : " for a topic that is not spread by key",
@@ -342,7 +361,7 @@ enum code kafka_topic_make(struct kafka_directory *d, struct kafka_handle *h, co
     if (code == OK)
         code = kafka_settings_read(h, spec->name, deadline_us, &settings, err);
     if (code == OK)
-        code = kafka_settings_check(&settings, spec, kafka_replicas(found), err);
+        code = kafka_settings_check(&settings, h->journal->options, spec, kafka_replicas(found), err);
     if (code == OK)
         *ret = (struct kafka_made){found->partition_cnt, settings.bytes_max};
     return code;

@@ -18,7 +18,7 @@ void kafka_directory_free(struct kafka_directory *d);
 struct kafka_settings {
     bool known; /* false: we may not ask, nothing below holds except bytes_max, a guess */
     bool compact, delete, unclean;
-    int64_t retention_ms, retention_bytes, min_insync;
+    int64_t retention_ms, retention_bytes, lag_ms, deletes_ms, min_insync;
     size_t bytes_max; /* max.message.bytes */
 };
 /* Settings of a topic; not being allowed to ask is logged and leaves `known` false. Waits while the topic is
@@ -26,8 +26,8 @@ struct kafka_settings {
 MUST_CHECK enum code kafka_settings_read(struct kafka_handle *h, const char *topic, int64_t deadline_us,
                                          struct kafka_settings *ret, struct err *err);
 /* FATAL/JOURNAL_TOPIC if the settings lose data or history; warns in the log about min.insync.replicas. */
-MUST_CHECK enum code kafka_settings_check(const struct kafka_settings *s, const struct topic_spec *spec,
-                                          int replicas, struct err *err);
+MUST_CHECK enum code kafka_settings_check(const struct kafka_settings *s, const struct kafka_options *o,
+                                          const struct topic_spec *spec, int replicas, struct err *err);
 
 struct kafka_made {
     int partitions;

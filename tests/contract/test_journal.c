@@ -24,6 +24,7 @@
 #include "journal/journal_table.h"
 
 #define WAIT_MS 20000
+#define WEEK    "cleanup.policy=compact;min.compaction.lag.ms=604800000;delete.retention.ms=604800000"
 
 extern char **environ;
 static const char *self;
@@ -43,7 +44,8 @@ struct fixture {
     void (*make_topic)(const char *topic, int partitions, const char *settings); /* "name=value;..." */
     void (*delete_before)(const char *topic, int partition, int64_t offset);
     void (*delete_topic)(const char *topic);
-    void (*write)(const char *topic, int partition, const char *value); /* somebody else, without a transaction */
+    void (*write)(const char *topic, int partition,
+                  const char *value); /* somebody else, without a transaction */
 };
 
 static void kafka_options(struct buf *yaml, const char *prefix, const char *extra) {
@@ -162,8 +164,9 @@ static void kafka_delete_topic(const char *topic) {
 static void kafka_write(const char *topic, int partition, const char *value) {
     rd_kafka_t *rk = kafka_client();
     rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, topic, NULL);
-    assert_int_equal(rd_kafka_produce(rkt, partition, RD_KAFKA_MSG_F_COPY, (void *)value, strlen(value), "key", 3, NULL),
-                     0);
+    assert_int_equal(
+        rd_kafka_produce(rkt, partition, RD_KAFKA_MSG_F_COPY, (void *)value, strlen(value), "key", 3, NULL),
+        0);
     assert_int_equal(rd_kafka_flush(rk, WAIT_MS), 0);
     rd_kafka_topic_destroy(rkt);
     rd_kafka_destroy(rk);
@@ -591,7 +594,8 @@ static void ends_are_told_as_deltas_and_in_full(void **state) {
     ops->writer_close(writer_);
 }
 
-/* Ends are told before they are acknowledged as long as nobody else writes; when somebody does, no wrong one is ever seen. */
+/* Ends are told before they are acknowledged as long as nobody else writes; when somebody does, no wrong one
+ * is ever seen. */
 static void a_stranger_in_a_topic_never_makes_an_end_wrong(void **state) {
     struct world *w = *state;
     struct journal_writer *writer_ = writer(w);
@@ -617,13 +621,15 @@ static void a_stranger_in_a_topic_never_makes_an_end_wrong(void **state) {
         assert_int_equal(c.seq, i + 3);
         const struct commit_record *seen = next_commit(w, r);
         assert_int_equal(seen->seq, c.seq);
-        assert_int_equal(end_of(seen, name_of(w, "public.item"), 0), end_of(&c, name_of(w, "public.item"), 0));
+        assert_int_equal(end_of(seen, name_of(w, "public.item"), 0),
+                         end_of(&c, name_of(w, "public.item"), 0));
         fixture->write(name_of(w, "public.item"), 0, "stranger");
     }
     s = stream(w, r, "public.item", 0, 0);
     int again = 0;
     struct journal_record got;
-    for (int64_t last = end_of(&c, name_of(w, "public.item"), 0); (got = next(w, r, s, last)).offset <= last;) {
+    for (int64_t last = end_of(&c, name_of(w, "public.item"), 0);
+         (got = next(w, r, s, last)).offset <= last;) {
         assert_false(slice_is(got.value, "lost"));
         again += slice_is(got.value, "again");
         if (again == 3)
@@ -641,7 +647,8 @@ static void ends_are_known_again_when_older_records_are_gone(void **state) {
     struct commit_record *last;
     int64_t offset;
     fixture->make_topic(name_of(w, "commits"), 1,
-                        "cleanup.policy=compact,delete;retention.ms=-1"); /* so that delete_before may */
+                        "cleanup.policy=compact,delete;retention.ms=-1;" /* so that delete_before may */
+                        "min.compaction.lag.ms=604800000;delete.retention.ms=604800000");
     writer_ = writer(w);
     int a = topic(w, writer_, "public.a", true, true), b = topic(w, writer_, "public.b", false, false);
     for (int p = 0; p < 4; p++)
@@ -774,6 +781,10 @@ static void topics_that_forget_are_refused(void **state) {
         {"public.c", 1, "cleanup.policy=compact", false, false, "compact"},
         {"public.d", 3, "cleanup.policy=compact", false, true, "3 partitions"},
         {"public.e", 4, "cleanup.policy=compact,delete", true, true, "retention.ms"},
+        {"public.f", 4, "cleanup.policy=compact;min.compaction.lag.ms=604800000", true, true,
+         "delete.retention.ms"},
+        {"public.g", 4, "cleanup.policy=compact;delete.retention.ms=604800000", true, true,
+         "min.compaction.lag.ms"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct topic_spec spec = {name_of(w, bad[i].table), bad[i].keyed, bad[i].compacted};
@@ -789,7 +800,7 @@ static void topics_that_forget_are_refused(void **state) {
 static void commits_with_two_partitions_are_refused(void **state) {
     struct world *w = *state;
     struct journal_writer *writer_;
-    fixture->make_topic(name_of(w, "commits"), 2, "cleanup.policy=compact");
+    fixture->make_topic(name_of(w, "commits"), 2, WEEK);
     REFUSED(w, ops->writer_open(w->journal, &env, "shop", WAIT_MS, &writer_, &w->arena, &w->last, &w->err),
             FATAL, JOURNAL_TOPIC);
 }
@@ -855,7 +866,7 @@ static void a_topic_with_a_small_limit_gets_small_batches(void **state) {
     int t, partitions;
     for (int i = 0; i < 300; i++)
         buf_puts(&value, "0123456789");
-    fixture->make_topic(spec.name, 4, "cleanup.policy=compact;max.message.bytes=20000");
+    fixture->make_topic(spec.name, 4, WEEK ";max.message.bytes=20000");
     struct journal_writer *writer_ = writer(w);
     enum code code = ops->topic(writer_, &spec, &t, &partitions, &w->err);
     if (code == RETRY) { /* a new producer is needed for it, once */
@@ -1025,7 +1036,7 @@ static void what_happens_to_a_stream_nobody_asks_for_is_nobodys_error(void **sta
         if (round == 5)
             fixture->delete_topic(name_of(w, "public.gone"));
         if (round == 10)
-            fixture->make_topic(name_of(w, "public.gone"), 4, "cleanup.policy=compact");
+            fixture->make_topic(name_of(w, "public.gone"), 4, WEEK);
         append(w, writer_, t, 0, "item");
         c = commit(w, writer_);
         next_commit(w, r);
@@ -1062,7 +1073,8 @@ static void what_was_deleted_is_a_gap(void **state) {
     r = reader(w); /* a topic that was made anew is shorter than what was read */
     REFUSED(w, ops->stream_open(r, name_of(w, "public.log"), 0, 1000, &s, &w->err), FATAL, JOURNAL_GAP);
     REFUSED(w, ops->stream_open(r, name_of(w, "public.never"), 0, 7, &s, &w->err), FATAL, JOURNAL_GAP);
-    REFUSED(w, ops->stream_open(r, name_of(w, "public.never"), 0, 0, &s, &w->err), RETRY, JOURNAL_UNREACHABLE);
+    REFUSED(w, ops->stream_open(r, name_of(w, "public.never"), 0, 0, &s, &w->err), RETRY,
+            JOURNAL_UNREACHABLE);
     ops->reader_close(r);
     ops->writer_close(writer_);
 }
@@ -1082,10 +1094,11 @@ static void a_topic_that_is_not_as_it_was_left_stops_the_writer(void **state) {
         ops->writer_close(writer_);
         fixture->delete_topic(name_of(w, "public.item"));
         if (made_anew)
-            fixture->make_topic(name_of(w, "public.item"), 4, "cleanup.policy=compact");
+            fixture->make_topic(name_of(w, "public.item"), 4, WEEK);
         enum code code;
         for (int i = 0; i < 200; i++) /* the brokers need a moment to forget */
-            if ((code = ops->writer_open(w->journal, &env, "shop", WAIT_MS, &writer_, &w->arena, &w->last, &w->err)) == OK)
+            if ((code = ops->writer_open(w->journal, &env, "shop", WAIT_MS, &writer_, &w->arena, &w->last,
+                                         &w->err)) == OK)
                 ops->writer_close(writer_);
             else
                 break;
