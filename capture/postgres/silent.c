@@ -52,11 +52,12 @@ static struct look *look_at(struct silent *s, uint32_t relid) {
 /* ---- asking ---------------------------------------------------------------------------------------- */
 
 /* What can be seen of a column is hashed: a new pg_attribute row that looks the same was written by ALTER
- * TYPE. */
+ * TYPE. Nothing here locks a table: pg_partition_tree() would lock all of them, and could deadlock with DDL. */
 static const char look_sql[] =
-    "SELECT c.oid, CASE WHEN c.relkind = 'p' THEN (SELECT "
-    "md5(string_agg(pg_relation_filenode(p.relid)::text, "
-    "',' ORDER BY p.relid)) FROM pg_partition_tree(c.oid) p) ELSE pg_relation_filenode(c.oid)::text END, "
+    "SELECT c.oid, CASE WHEN c.relkind = 'p' THEN (WITH RECURSIVE tree(relid) AS (SELECT c.oid UNION ALL "
+    "SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.relid) "
+    "SELECT md5(string_agg(pg_relation_filenode(relid)::text, ',' ORDER BY relid)) FROM tree) "
+    "ELSE pg_relation_filenode(c.oid)::text END, "
     "c.relpersistence <> 'u', "
     "(SELECT json_agg(json_build_array(a.attnum, a.atttypid::bigint, a.atttypmod, a.xmin::text, "
     "md5(concat_ws('|', a.attname, a.attnotnull, a.attstattarget, a.attstorage, a.attcompression, "

@@ -1,4 +1,6 @@
 """What PostgreSQL promises its own subscribers about tables: which are published, which come and go, partitions, columns, filters."""
+from contextlib import closing
+
 from harness.clock import wait_until
 
 
@@ -154,6 +156,21 @@ def test_partitions_under_their_own_names(world):
     assert world.replica.value("select count(*) from north where id = 500") == 0
     world.source.sql("truncate south; truncate far")
     settle(world, ["public.south", "public.far3", "public.far4"])
+    m.term()
+
+
+def test_a_partition_that_is_locked_holds_up_nothing(world):
+    """What capture reads of the catalog locks no table: DDL on partitions that met it could be ended as a deadlock."""
+    m = start(world, f"{MARK}; {PARTS}", source={"publish_via_root": True})
+    m.term()
+    with closing(world.source.connect()) as session:
+        session.cursor().execute("begin; lock table rest in access exclusive mode")
+        m.start()
+        world.source.sql("insert into root values (1, 5000, 1)")
+        wait_until(lambda: world.replica.value("select count(*) from root where id = 5000") == 1, 20, "the change of another partition")
+        session.cursor().execute("alter table root add column more int; commit")
+    world.source.sql("insert into root values (77, 5001, 1, 1)")
+    settle(world)
     m.term()
 
 
