@@ -34,7 +34,7 @@ void decoder_free(struct decoder *decoder) {
 /* ---- the header
  * ------------------------------------------------------------------------------------------------ */
 
-enum { HEADER_VERSION = 2, HEADER_FIXED = 30, HEADER_SHAPE = 26, HEADER_FLAGS = 31 };
+enum { HEADER_FLAGS = 31 };
 
 static uint64_t big64(const char *p) {
     uint64_t n;

@@ -384,7 +384,7 @@ static size_t absent_bitmap_write(const struct change *change, char *out) {
 }
 
 static char *header_start(const struct change *change, unsigned flags, char *at) {
-    *at++ = 2;
+    *at++ = HEADER_VERSION;
     *at++ = (char)flags;
     at = u64_write(at, change->position.generation);
     at = u64_write(at, change->position.commit);

@@ -38,8 +38,9 @@ uint64_t key_hash(const struct table *table, const struct value *row);
 /* ---- the "millrace" record header: what the envelope cannot say ------------------------------------------------- */
 #define HEADER_NAME "millrace"
 enum { HEADER_SNAPSHOT = 1, HEADER_MOVED_PARTIAL = 2, HEADER_RESTART_IDENTITY = 4, HEADER_HAS_OTHER = 8, HEADER_TOMBSTONE = 16 };
-#define HEADER_BYTES_MAX 240 /* 30 + 1600/8 rounded up */
-/* version (2) 1 byte | flags 1 byte | generation, commit, ordinal 8 bytes each, big-endian | the low 4 bytes of the table's digest,
+enum { HEADER_VERSION = 2, HEADER_SHAPE = 26 /* the digest's place */, HEADER_FIXED = 30 /* bytes before the bitmap */ };
+#define HEADER_BYTES_MAX 240 /* HEADER_FIXED + 1600/8 rounded up */
+/* version 1 byte | flags 1 byte | generation, commit, ordinal 8 bytes each, big-endian | the low 4 bytes of the table's digest,
  * big-endian: a store that lost its schemas and gives their ids to others is found out | bitmap of ABSENT columns of `after`
  * (byte i/8, bit i%8; trailing zero bytes omitted). Returns the length written to out[HEADER_BYTES_MAX]. */
 size_t header_write(const struct change *change, char *out);

@@ -4,6 +4,7 @@
 #include "schemas/avro_schema.h"
 #include "schemas/decode.h"
 #include "schemas/decode_plan.h"
+#include "schemas/encode.h"
 #include "schemas/schema_same.h"
 #include "sink/postgres/type_name.h"
 #include "sink/postgres/values.h"
@@ -78,10 +79,9 @@ static void check_schema(struct slice json) {
 /* Each header tells the shape of the table that the first schema describes: else every schema that was changed would
  * be refused before it is used. */
 static void tell_shape(struct slice header, uint32_t shape) {
-    enum { SHAPE_AT = 26 };
     char bytes[] = {(char)(shape >> 24), (char)(shape >> 16), (char)(shape >> 8), (char)shape};
-    if (header.len >= SHAPE_AT + sizeof bytes)
-        memcpy((char *)header.data + SHAPE_AT, bytes, sizeof bytes);
+    if (header.len >= HEADER_SHAPE + sizeof bytes)
+        memcpy((char *)header.data + HEADER_SHAPE, bytes, sizeof bytes);
 }
 
 static uint32_t shape_of(struct slice json) {
