@@ -107,7 +107,8 @@ typedef enum code journal_schemas_f(struct journal *journal, const struct journa
 /* ---- the kind ---------------------------------------------------------------------------------------------------- */
 
 /* What compacted topics still know, microseconds: every change for `changes_us`, and of a row that is gone its delete for `deletes_us`
- * more. A reader that has a row and comes later than both may miss its delete. As configured: a topic may have other settings. */
+ * more. A reader that has a row and comes later than both may miss its delete. As configured;
+ * the writer refuses topics that know less (JOURNAL_TOPIC). */
 struct journal_kept {
     int64_t changes_us, deletes_us;
 };

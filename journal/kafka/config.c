@@ -30,7 +30,8 @@ static const struct option options[] = {
      .help = "How long a new compacted topic keeps every change before only the newest one per key is kept "
              "(min.compaction.lag.ms). A sink may be away for that long and still see each transaction."},
     {"delete_retention", OPT_DURATION, FIELD(delete_retention_ms), "7d",
-     .help = "How long a new compacted topic remembers deleted rows (delete.retention.ms) after compaction_lag. A "
+     .help = "How long a new compacted topic remembers deleted rows (delete.retention.ms) after "
+             "compaction_lag. A "
              "sink that takes longer to build, or was away for longer than both, stops with journal-gap."},
     {"transaction_timeout", OPT_DURATION, FIELD(transaction_timeout_ms), "60s", .min = 5000, .max = 900000,
      .help = "After this time the brokers abort the transaction of a capture agent that vanished; readers "

@@ -10,7 +10,6 @@
 #include "journal/kafka/reader.h"
 
 #define QUIET_US 200000
-#define ASK_MS   2000
 
 enum code kafka_second_open(struct kafka_reader *r, struct err *err) {
     if (r->second.rk)
@@ -40,11 +39,9 @@ static enum code commits_move(struct kafka_reader *r, struct kafka_handle *h, st
 /* Whether the second client can read the commits topic. Where it may not, librdkafka 2.0.2 waits and says
  * nothing about a topic whose partitions it has never seen. AGAIN: not now. */
 static enum code second_ready(struct kafka_reader *r, struct err *err) {
-    int64_t low, end;
     enum code code = kafka_second_open(r, err);
     if (code == OK)
-        code = kafka_watermarks(&r->second, r->h.journal->commits, 0, kafka_deadline(r->h.env, ASK_MS), &low,
-                                &end, err);
+        code = kafka_commits_ask(&r->second, err);
     return code == RETRY ? AGAIN : code;
 }
 

@@ -223,14 +223,18 @@ enum code kafka_stream_open(struct journal_reader *jr, const char *topic, int pa
     return code;
 }
 
+/* The reader was idle when it was last asked for. */
+static enum code stream_wake(struct kafka_reader *r, struct kafka_stream *s, struct err *err) {
+    enum code code = kafka_idle_end(r, NULL, err);
+    return code == OK ? kafka_stream_begin(s, err) : code;
+}
+
 enum code kafka_stream_next(struct journal_reader *jr, int stream, int64_t last, struct journal_record *ret,
                             struct err *err) {
     struct kafka_reader *r = kafka_reader_of(jr);
     struct kafka_stream *s = stream_of(r, stream);
     const rd_kafka_message_t *m;
-    enum code code = kafka_idle_end(r, NULL, err);
-    if (code == OK)
-        code = kafka_stream_begin(s, err);
+    enum code code = s->on ? OK : stream_wake(r, s, err);
     if (code == OK)
         code = stream_peek(r, s, &m, err);
     if (code == OK)
@@ -360,12 +364,15 @@ enum code kafka_reader_open(struct journal *journal, const struct journal_env *e
     return code;
 }
 
+enum code kafka_commits_ask(struct kafka_handle *h, struct err *err) {
+    int64_t low, end;
+    return kafka_watermarks(h, h->journal->commits, 0, kafka_deadline(h->env, ASK_MS), &low, &end, err);
+}
+
 /* All brokers went away some time ago, and who has nothing to read does not hear that they are back. */
 static enum code still_there(struct kafka_handle *h, struct err *err) {
-    int64_t low, end;
-    enum code code =
-        kafka_watermarks(h, h->journal->commits, 0, kafka_deadline(h->env, ASK_MS), &low, &end, err);
-    if (code == AGAIN) /* they say there is no such topic */
+    enum code code = kafka_commits_ask(h, err);
+    if (code == AGAIN)
         kafka_heard(h);
     return code == AGAIN ? OK : code;
 }

@@ -31,7 +31,8 @@ struct kafka_reader {
     struct kafka_stream *commits; /* NULL: not begun */
     int64_t commits_next;         /* offset to begin at */
     int64_t commits_retry_us;     /* the topic does not exist yet: look again then */
-    struct kafka_handle second;   /* reads the commits topic while the reader is idle (idle.c); opened late */
+    /* Another client for the commits topic, opened late: for who is idle (idle.c), and for commits_last */
+    struct kafka_handle second;
     bool idle;
     int64_t heard_us; /* when something came last */
 };
@@ -57,9 +58,11 @@ MUST_CHECK enum code kafka_idle_look(struct kafka_reader *r, int64_t now_us, str
 MUST_CHECK enum code kafka_idle_end(struct kafka_reader *r, const struct commit_record *record,
                                     struct err *err);
 MUST_CHECK enum code kafka_second_open(struct kafka_reader *r, struct err *err);
+/* Whether the brokers answer for the commits topic; blocks for 2 s at most. AGAIN: they say there is none. */
+MUST_CHECK enum code kafka_commits_ask(struct kafka_handle *h, struct err *err);
 
-/* A record that must be there has not come: after some seconds the reason is looked for and logged. (stuck.c)
- */
+/* A record that must be there has not come: after some seconds the reason is looked for and logged.
+ * (stuck.c) */
 void kafka_stuck_look(struct kafka_reader *r, struct kafka_stream *s);
 
 journal_reader_open_f kafka_reader_open;

@@ -234,8 +234,7 @@ static enum code check_partitions(const struct topic_spec *spec, int found, int 
         err, FATAL, ERR_JOURNAL_TOPIC,
         "topic '%s' has %d partitions, expected %d%s: keys would move between partitions and lose their "
         "order. A partition count cannot be lowered: delete the topic and take a new snapshot (millrace "
-        "capture "
-        "--config FILE --resnapshot)%s",
+        "capture --config FILE --resnapshot)%s",
         spec->name, found, expected,
         known > 0 ? ", as recorded in the pipeline" : " for a topic that is not spread by key",
         found < expected ? ", or add the missing partitions (kafka-topics --alter)" : "");
