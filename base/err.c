@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 #undef err_set /* the analyzer's */
 
 enum { TEXT_MAX = sizeof((struct err *)0)->text };
@@ -50,11 +52,11 @@ static size_t whole_characters(const char *text, size_t len) {
 }
 
 /* Copies `in` to `out` (TEXT_MAX bytes): a run of newlines and the blanks around it becomes "; ", or nothing
- * at the end. */
+ * at the end; what is no text becomes '?', so that pages of JSON can show it. */
 static void sanitise(char *out, const char *in) {
     size_t n = 0;
-    while (*in && n < TEXT_MAX - 3) {
-        size_t control = control_length(in);
+    while (*in && n < TEXT_MAX - 4) {
+        size_t control = control_length(in), character = utf8_length(in);
         if (is_newline(*in)) {
             while (n > 0 && out[n - 1] == ' ')
                 n--;
@@ -64,15 +66,15 @@ static void sanitise(char *out, const char *in) {
                 out[n++] = ';';
                 out[n++] = ' ';
             }
-        } else if (control) {
+        } else if (control || !character) {
             out[n++] = '?';
-            in += control;
+            in += control ? control : 1;
         } else {
-            out[n++] = *in++;
+            memcpy(out + n, in, character);
+            n += character;
+            in += character;
         }
     }
-    if (*in)
-        n = whole_characters(out, n);
     out[n] = '\0';
 }
 

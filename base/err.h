@@ -29,6 +29,7 @@ enum code {
     X(SOURCE_REFUSED, "source-refused", 5, "the source refused us: password, role, database or right")             \
     X(SOURCE_SETTING, "source-setting", 5, "a server setting of the source makes capture impossible")              \
     X(SOURCE_TABLE, "source-table", 5, "a table to capture is missing or not in the publication")                  \
+    X(SOURCE_TRIGGERS, "source-triggers", 5, "the triggers or the change table of the source are missing, or were altered") \
     X(SLOT_ACTIVE, "slot-active", 6, "another process streams from the replication slot")                          \
     X(TABLE_WITHOUT_KEY, "table-without-key", 5, "the source would refuse updates of a published table")           \
     X(PARTIAL_ROWS, "partial-rows", 5, "the source does not log full rows, and a replica must be rebuildable")     \
@@ -36,12 +37,14 @@ enum code {
     X(ROW_TOO_LARGE, "row-too-large", 5, "a row is larger than the journal accepts")                               \
     X(SOURCE_PROTOCOL, "source-protocol", 5, "the source sent bytes we cannot read")                               \
     X(JOURNAL_UNREACHABLE, "journal-unreachable", 6, "the journal does not answer")                                \
-    X(JOURNAL_REFUSED, "journal-refused", 5, "the journal refused us: authentication or authorisation")            \
+    X(JOURNAL_REFUSED, "journal-refused", 5, "the journal refused us: authentication, rights, or a file that is not a journal") \
+    X(JOURNAL_FULL, "journal-full", 6, "the journal has reached its budget, or its disk is full")                   \
     X(JOURNAL_FENCED, "journal-fenced", 5, "a newer capture agent of this pipeline has taken over")                \
     X(JOURNAL_TOPIC, "journal-topic", 5, "a topic differs from the configuration in a way that loses data or order") \
     X(JOURNAL_CORRUPT, "journal-corrupt", 5, "a record in the journal cannot be read")                             \
     X(JOURNAL_OTHER, "journal-other", 5, "the replica was built from another journal")                            \
     X(JOURNAL_GAP, "journal-gap", 5, "the journal no longer holds what this sink still needs")                     \
+    X(JOURNAL_MOVED, "journal-moved", 5, "the pipeline goes on in another journal, or is on its way into this one")  \
     X(REGISTRY_UNREACHABLE, "registry-unreachable", 6, "the schema registry does not answer")                      \
     X(REGISTRY_REFUSED, "registry-refused", 5, "the schema registry refused us or answered nonsense")              \
     X(SCHEMA_INCOMPATIBLE, "schema-incompatible", 5, "the registry's compatibility rule forbids the new schema")   \
@@ -54,6 +57,7 @@ enum code {
     X(TARGET_DIVERGED, "target-diverged", 5, "a row that must be in the replica is not there")                     \
     X(TARGET_VALUE, "target-value", 5, "the replica cannot hold a value exactly")                                  \
     X(TARGET_FULL, "target-full", 6, "the replica is out of disk, memory or connections, or read-only")            \
+    X(TARGET_CORRUPT, "target-corrupt", 5, "the replica's file is damaged, or is no database")                               \
     X(TARGET_OWNERSHIP, "target-ownership", 6, "another process owns this part of the sink")                       \
     X(SYSTEM, "system", 7, "the operating system refused something")                                               \
     X(STOPPED, "stopped", 0, "asked to stop")

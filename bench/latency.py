@@ -70,7 +70,7 @@ def percentile(values, percent):
 class Rate:
     """One rate: both sides run on tables that are emptied before each turn."""
 
-    def __init__(self, bench, rate):
+    def __init__(self, bench, rate, journal=None):
         self.bench, self.rate, self.world = bench, rate, bench.world(f"latency{rate}")
         self.warm = round((QUICK_WARM_S if bench.quick else WARM_S) / EVERY_S)
         self.count = self.warm + round((QUICK_SECONDS if bench.quick else SECONDS) / EVERY_S)
@@ -80,7 +80,7 @@ class Rate:
         self.world.source.sql("CREATE PUBLICATION native FOR TABLE item")
         self.world.replica2.sql(f"CREATE SUBSCRIPTION native CONNECTION '{self.world.source.url()}' PUBLICATION native"
                                 f" WITH (slot_name = {self.world.prefix}_native, enabled = false)")
-        self.millrace = self.world.millrace(self.world.config(registry=False, log={"format": "logfmt", "level": "info"}),
+        self.millrace = self.world.millrace(self.world.config(journal=journal, registry=False, log={"format": "logfmt", "level": "info"}),
                                             start=False)
 
     def _load(self, replica, count):

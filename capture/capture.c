@@ -21,6 +21,8 @@ enum {
     FINISH_NAP_US = 5000,
     OPEN_WAIT_MS = 30000,
     SERVICE_US = 1000000,
+    FENCED_US = 5000000,
+    FENCED_NAP_US = 50000,
     SLOTS_MIN = 64
 };
 enum { SNAPSHOT_BATCHES = 4 }; /* batch_bytes that a transaction of a snapshot may hold: nobody waits for a part of it, and an end costs time */
@@ -74,6 +76,7 @@ struct capture {
     size_t n_routes, cap_routes;
     struct position resume, taken;  /* changes <= resume are dropped; everything <= taken was appended */
     bool boundary;                  /* taken is a source commit boundary */
+    bool torn;                      /* the newest record is none: what the source keeps begins at an older one */
     struct outbox out;
     struct source_item item;
     bool item_pending;              /* the outbox is not empty */
@@ -134,6 +137,7 @@ static enum code open_all(struct capture *c, struct err *err)
     enum code code = check_vacant(c, err);
     if (code != OK) return code;
     code = c->journal->writer_open(env->journal, &c->journal_env, env->source_name, OPEN_WAIT_MS, &c->writer, &c->arena, &c->last, err);
+    if (code == OK) code = move_check(c->last, err);
     if (code != OK) return code;
     code = env->schemas(env->schemas_arg, c->writer, &c->store, err);
     if (code != OK) return code;
@@ -141,6 +145,7 @@ static enum code open_all(struct capture *c, struct err *err)
     resume_from(c, &resume);
     c->resume = c->taken = resume.position;
     c->boundary = resume.found && resume.boundary;
+    c->torn = !c->boundary;
     return env->source->open(env->source_options, &c->source_env, &resume, &c->source, err);
 }
 
@@ -357,7 +362,8 @@ static enum code commit_done(struct capture *c, struct err *err)
     c->committing = c->idle_due = c->idle_urgent = c->end_due = false;
     c->appended = c->appended_bytes = 0;
     c->committed = true;
-    return c->env->source->confirm(c->source, c->mark, err);
+    c->torn = !c->record.boundary;
+    return c->torn ? OK : c->env->source->confirm(c->source, c->mark, err);
 }
 
 static enum code commit_step(struct capture *c, int64_t wait_ms, struct err *err)
@@ -409,9 +415,9 @@ static enum code take_item(struct capture *c, struct err *err)
     case ITEM_CHANGE: return take_change(c, err);
     case ITEM_COMMIT:
         if (!after) return OK;
-        /* Nothing is left to append, but the newest record says that more is to come; or the snapshot is over, and it shall
-         * not be read again should the stream fail to begin. */
-        c->end_due = (c->appended == 0 && !c->boundary) || c->item.position.commit == 0;
+        /* The newest record says that more is to come, and the source keeps everything since the boundary before it: it is told the next
+         * one at once. Or the snapshot is over, and it shall not be read again should the stream fail to begin. */
+        c->end_due = c->torn || c->item.position.commit == 0;
         c->taken = c->item.position;
         c->boundary = true;
         if (c->item.commit_us) c->commit_us = c->item.commit_us;
@@ -475,12 +481,28 @@ static enum code service(struct capture *c, struct err *err)
     return c->env->source->service(c->source, err);
 }
 
+/* Whoever fenced us says within a moment whether it is another capture, or the pipeline goes on in another journal. */
+static enum code why_fenced(struct capture *c, enum code fenced, struct err *err)
+{
+    const struct capture_env *env = c->env;
+    int64_t now = clock_mono(env->clock), deadline = now + FENCED_US;
+    for (; now < deadline && !stop_asked(env->stop); now = clock_mono(env->clock)) {
+        struct err why = {0};
+        enum code code = c->journal->overtaken(env->journal, &c->journal_env, env->source_name, OPEN_WAIT_MS, &why);
+        if (code == FATAL) return *err = why, FATAL;
+        if (code != OK) break;
+        stop_poll(env->stop, NULL, 0, now, now + FENCED_NAP_US);
+    }
+    return fenced;
+}
+
 enum code capture_step(struct capture *c, struct err *err)
 {
     enum code code = service(c, err);
     if (code == OK || code == AGAIN) code = step(c, err);
     if (code == AGAIN && c->committing) code = OK; /* the journal waited already */
-    if (code == RETRY || (code == FATAL && err->id >= ERR_JOURNAL_UNREACHABLE && err->id <= ERR_JOURNAL_GAP)) c->broken = true;
+    if (code != OK && code != AGAIN && err->id == ERR_JOURNAL_FENCED) code = why_fenced(c, code, err);
+    if (code == RETRY || (code == FATAL && err->id >= ERR_JOURNAL_UNREACHABLE && err->id <= ERR_JOURNAL_MOVED)) c->broken = true;
     return code;
 }
 

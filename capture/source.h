@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/option.h"
 #include "base/stop.h"
+#include "base/suggest.h"
 #include "schemas/change.h"
 
 struct source;
@@ -50,7 +51,7 @@ struct source_item {
 };
 
 /* Whether our place in the source's log is free, without taking it. Blocks at most 10 s. RETRY/SLOT_ACTIVE: another session
- * reads from it, such as an older capture of this pipeline that is to be left in peace; else as source_open. */
+ * reads from it or takes a snapshot for it, such as an older capture of this pipeline that is to be left in peace; else as source_open. */
 typedef enum code source_vacant_f(const void *options, const struct source_env *env, struct err *err);
 /* Connects, checks identity (never jumps) and prepares snapshot or stream. Blocks at most 30 s.
  * RETRY/SOURCE_UNREACHABLE, RETRY/SLOT_ACTIVE; FATAL/NEEDS_RESNAPSHOT, SOURCE_REFUSED, SOURCE_SETTING, SOURCE_TABLE,
@@ -74,6 +75,16 @@ typedef enum code source_status_f(const void *options, const struct source_env *
 /* doctor: appends findings as JSON objects separated by ',' : {"level":"error|warn|ok","id":"...","what":"...","mend":"..."}. */
 typedef enum code source_check_f(const void *options, const struct source_env *env, const struct source_resume *resume, int64_t wait_ms, struct buf *findings, struct err *err);
 
+/* What has to be installed in the source's database, for kinds that need it (triggers). Appends to `out` the SQL (print: nothing is
+ * changed), or a line per step that was taken. Blocks as long as the database's locks take. Codes as source_open. */
+enum source_setup { SETUP_INSTALL, SETUP_UNINSTALL };
+typedef enum code source_setup_f(const void *options, const struct source_env *env, enum source_setup what, bool print, struct buf *out, struct err *err);
+
+/* quickstart: looks at the database behind a URL and suggests this kind's part of the configuration. Changes nothing; blocks at most
+ * wait_ms per question. AGAIN: the URL is not for this kind. REJECT: it is, and this database cannot be captured so; `err` says why and
+ * what mends it, and the suggestion is whole. RETRY, FATAL: it could not be looked at. */
+typedef enum code source_suggest_f(const struct suggest_ask *ask, const struct source_env *env, int64_t wait_ms, struct suggestion *ret, struct err *err);
+
 struct source_progress { /* of the snapshot; for metrics and logs */
     bool snapshotting;
     uint64_t rows_done, rows_estimate;
@@ -94,6 +105,8 @@ struct source_ops {
     source_close_f *close;
     source_status_f *status;
     source_check_f *check;
+    source_suggest_f *suggest; /* NULL: quickstart does not know the kind */
+    source_setup_f *setup; /* NULL: nothing to install */
     struct source_progress (*progress)(struct source *source);
     uint64_t (*lag_bytes)(struct source *source); /* log written by the server but not yet taken, as last told by it */
     uint64_t (*held_bytes)(struct source *source); /* log the server keeps for us: written and not yet confirmed durable */

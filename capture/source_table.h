@@ -3,3 +3,6 @@
 #include "capture/source.h"
 extern const struct source_ops *const source_table[]; /* NULL-terminated */
 extern const struct source_ops postgres_source; /* capture/postgres */
+extern const struct source_ops postgres_trigger_source; /* capture/trigger/postgres */
+extern const struct source_ops sqlite_source; /* capture/trigger/sqlite */
+extern const struct source_ops mariadb_trigger_source; /* capture/trigger/mariadb */

@@ -20,6 +20,8 @@ static void reference(struct buf *out)
         heading(out, path);
         option_print_markdown(source_table[i]->options, out);
     }
+    heading(out, "journal");
+    buf_printf(out, "Where changes wait for the sinks: one of the kinds below; without it `%s`, with its defaults.\n", journal_table[0]->options->name);
     for (int i = 0; journal_table[i]; i++) {
         CLEANUP_FREE char *path = xasprintf("journal.%s", journal_table[i]->options->name);
         heading(out, path);

@@ -99,7 +99,30 @@ static void print_for_people(const struct report *r)
     printf("%d error%s, %d warning%s\n", r->errors, r->errors == 1 ? "" : "s", r->warnings, r->warnings == 1 ? "" : "s");
 }
 
-int command_doctor(const struct arguments *args)
+/* @param all journal, registry and replicas, too */
+/* The exit code; takes the report. */
+static int print_report(const struct arguments *args, struct report *r)
+{
+    if (args->json) {
+        json_t *page = json_pack("{s:i, s:i, s:O}", "errors", r->errors, "warnings", r->warnings, "parts", r->parts);
+        json_dumpf(page, stdout, JSON_INDENT(1));
+        putchar('\n');
+        json_decref(page);
+    } else {
+        print_for_people(r);
+    }
+    json_decref(r->parts);
+    return r->errors ? 1 : 0;
+}
+
+int doctor_print(const struct arguments *args, const char *kind, const char *name, enum code code, const struct err *err, struct buf *findings)
+{
+    struct report r = {.parts = json_array()};
+    add_part(&r, kind, name, code, err, findings);
+    return print_report(args, &r);
+}
+
+static int examine(const struct arguments *args, bool all)
 {
     int exit_code;
     struct pipeline *p = command_pipeline(args, &exit_code);
@@ -113,22 +136,21 @@ int command_doctor(const struct arguments *args)
     CLEANUP_BUF findings = {0};
     stop_init(&stop);
     enum code code = p->journal_ops->check(p->journal, WAIT_MS, &findings, &err);
-    add_part(&r, "journal", p->journal_ops->options->name, code, &err, &findings);
-    if (code == OK && pipeline_last_commit(p, &stop, WAIT_MS, &arena, &last, &err) != OK) last = NULL;
+    if (code == OK) code = pipeline_last_commit(p, &stop, WAIT_MS, &arena, &last, &err);
+    if (code != OK) last = NULL;
+    if (all) add_part(&r, "journal", p->journal_ops->options->name, code, &err, &findings);
     check_source(&r, p, &stop, last);
-    check_registry(&r, p);
-    check_sinks(&r, p, &stop);
-    if (args->json) {
-        json_t *page = json_pack("{s:i, s:i, s:O}", "errors", r.errors, "warnings", r.warnings, "parts", r.parts);
-        json_dumpf(page, stdout, JSON_INDENT(1));
-        putchar('\n');
-        json_decref(page);
-    } else {
-        print_for_people(&r);
+    if (all) {
+        check_registry(&r, p);
+        check_sinks(&r, p, &stop);
     }
-    json_decref(r.parts);
+    exit_code = print_report(args, &r);
     arena_free(&arena);
     stop_free(&stop);
     pipeline_free(p);
-    return r.errors ? 1 : 0;
+    return exit_code;
 }
+
+int command_doctor(const struct arguments *args) { return examine(args, true); }
+
+int doctor_source(const struct arguments *args) { return examine(args, false); }

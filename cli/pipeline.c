@@ -91,8 +91,16 @@ static enum code read_source(struct pipeline *p, const struct config_node *node,
     return p->source ? OK : config_error(node, err, "source: which kind? write for example postgres: { url: ... }");
 }
 
+static enum code open_journal(struct pipeline *p, const struct journal_ops *ops, const struct config_node *node, struct err *err)
+{
+    p->journal_ops = ops;
+    enum code code = fill(p, ops->options, node, &p->journal_options, err);
+    return code == OK ? ops->open(p->journal_options, p->source_name, &p->journal, err) : code;
+}
+
 static enum code read_journal(struct pipeline *p, const struct config_node *node, struct err *err)
 {
+    if (!node) return open_journal(p, journal_table[0], NULL, err);
     enum code code = want_map(node, "journal", err);
     if (code != OK) return code;
     const char *known[16] = {0};
@@ -102,12 +110,10 @@ static enum code read_journal(struct pipeline *p, const struct config_node *node
         while (journal_table[i] && strcmp(journal_table[i]->options->name, node->keys[k]) != 0) i++;
         if (!journal_table[i]) return config_unknown(node, k, "journal", known, err);
         if (p->journal_ops) return config_error(node->items[k], err, "journal: only one kind of journal can be given");
-        p->journal_ops = journal_table[i];
-        code = fill(p, p->journal_ops->options, node->items[k], &p->journal_options, err);
-        if (code == OK) code = p->journal_ops->open(p->journal_options, &p->journal, err);
+        code = open_journal(p, journal_table[i], node->items[k], err);
         if (code != OK) return code;
     }
-    return p->journal ? OK : config_error(node, err, "journal: which kind? write for example kafka: { brokers: ..., topic_prefix: ... }");
+    return p->journal ? OK : config_error(node, err, "journal: which kind? write for example embedded: { path: ... }");
 }
 
 static enum code read_schemas(struct pipeline *p, const struct config_node *node, struct err *err)

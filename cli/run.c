@@ -187,7 +187,7 @@ static bool roles_ended(struct running *r)
         if (!role_ended(role)) alive++;
         if (view.state != ROLE_FAILED) continue;
         if (!r->exit_code) r->exit_code = err_exit(view.err.id);
-        capture_failed |= !role->sink;
+        capture_failed |= !role->sink && view.err.id != ERR_JOURNAL_MOVED; /* sinks then apply the journal to its end */
         if (!role->sink) r->exit_code = err_exit(view.err.id);
     }
     return capture_failed || alive == 0;

@@ -89,7 +89,7 @@ static int page_status(void *arg, struct buf *out, const char **ret_type)
     char *text = json_dumps(page, JSON_INDENT(1));
     json_decref(page);
     *ret_type = "application/json";
-    buf_puts(out, text);
+    buf_puts(out, text ? text : "{}");
     buf_putc(out, '\n');
     free(text);
     return 200;

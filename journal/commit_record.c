@@ -37,6 +37,19 @@ static void put_number(struct buf *out, uint64_t number) {
         buf_putc(out, digits[--n]);
 }
 
+static const char *const moves[] = {
+    [MOVE_NONE] = "none", [MOVE_SEALED] = "sealed", [MOVE_COPYING] = "copying", [MOVE_MOVED] = "moved", NULL};
+
+static void put_move(struct buf *out, const struct commit_record *r) {
+    if (r->move == MOVE_NONE)
+        return;
+    buf_printf(out, ",\"move\":\"%s\",\"move_seq\":%" PRIu64, moves[r->move], r->move_seq);
+    if (r->move_of) {
+        buf_puts(out, ",\"move_of\":");
+        put_text(out, r->move_of);
+    }
+}
+
 static void put_ends(struct buf *out, const struct commit_record *r) {
     int e = 0;
     buf_puts(out, ",\"ends\":{");
@@ -86,6 +99,7 @@ void commit_record_write(const struct commit_record *r, struct buf *out) {
         buf_puts(out, ",\"state\":");
         put_text(out, r->state);
     }
+    put_move(out, r);
     put_ends(out, r);
     buf_putc(out, '}');
 }
@@ -120,6 +134,22 @@ static bool text_of(const json_t *root, const char *name, struct arena *arena, c
         return false;
     *ret = arena_strdup(arena, json_string_value(value));
     return true;
+}
+
+static bool move_of(const json_t *root, struct arena *arena, struct commit_record *r) {
+    const json_t *word = json_object_get(root, "move"), *seq = json_object_get(root, "move_seq");
+    int64_t number = 0;
+    int move = MOVE_NONE;
+    if (!word)
+        return true;
+    while (json_is_string(word) && moves[move] && strcmp(moves[move], json_string_value(word)) != 0)
+        move++;
+    if (!json_is_string(word) || !moves[move] || !number_of(seq, 0, INT64_MAX, &number) ||
+        !text_of(root, "move_of", arena, &r->move_of))
+        return false;
+    r->move = (enum commit_move)move;
+    r->move_seq = (uint64_t)number;
+    return r->move < MOVE_COPYING || r->move_of;
 }
 
 static bool position_of(const json_t *value, struct position *ret) {
@@ -230,6 +260,8 @@ static enum code read_root(json_t *root, struct arena *arena, struct commit_reco
         return corrupt(err, "\"pipeline\" is not a text");
     if (!text_of(root, "state", arena, &r->state))
         return corrupt(err, "\"state\" is not a text");
+    if (!move_of(root, arena, r))
+        return corrupt(err, "\"move\" is wrong");
     return read_ends(json_object_get(root, "ends"), arena, r, err);
 }
 
@@ -246,4 +278,18 @@ enum code commit_record_read(struct slice json, struct arena *arena, struct comm
         json_is_object(root) ? read_root(root, arena, ret, err) : corrupt(err, "not a JSON object");
     json_decref(root);
     return code;
+}
+
+enum code move_check(const struct commit_record *last, struct err *err) {
+    if (last && last->move == MOVE_SEALED)
+        return err_set(
+            err, FATAL, ERR_JOURNAL_MOVED,
+            "this journal was sealed when the pipeline moved to another one: start with the configuration of "
+            "the new journal (if the move was not finished: millrace migrate-journal, again)");
+    if (last && last->move == MOVE_COPYING)
+        return err_set(
+            err, FATAL, ERR_JOURNAL_MOVED,
+            "the pipeline is on its way into this journal and has not arrived: run millrace migrate-journal, "
+            "again if it was interrupted, and start when it is done");
+    return OK;
 }

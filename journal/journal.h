@@ -39,10 +39,12 @@ struct topic_spec {
 /* Fences older writers of this pipeline and returns the newest commit record (arena) or NULL if there is none.
  * Blocks at most `wait_ms`. RETRY/JOURNAL_UNREACHABLE; FATAL/JOURNAL_REFUSED; FATAL/JOURNAL_TOPIC: a topic that the
  * pipeline wrote to is gone, holds less than it did, or has other partitions (unless a snapshot follows), there are topics with
- * records but no commit record, the commits topic has more than one partition, or settings that lose data (unclean leader election, min.insync.replicas below what the replication factor allows). */
+ * records but no commit record, the commits topic has more than one partition, or settings that lose data (unclean leader election, min.insync.replicas below what the replication factor allows).
+ * RETRY/JOURNAL_FULL, here and from every function that writes: the journal may hold no more, or its disk cannot. */
 typedef enum code journal_writer_open_f(struct journal *journal, const struct journal_env *env, const char *source, int64_t wait_ms,
                                         struct journal_writer **ret, struct arena *arena, struct commit_record **ret_last, struct err *err);
-/* Without disturbing anybody: OK, or FATAL/JOURNAL_FENCED when another process has committed to this pipeline since this one did.
+/* Without disturbing anybody: OK, or as writer_open: FATAL/JOURNAL_FENCED when another process has committed to this pipeline since
+ * this one did, FATAL/JOURNAL_MOVED when the journal is sealed (move.h).
  * Blocks at most wait_ms. RETRY/JOURNAL_UNREACHABLE. */
 typedef enum code journal_overtaken_f(struct journal *journal, const struct journal_env *env, const char *source, int64_t wait_ms, struct err *err);
 /* Creates or checks a topic (at most 30 s); idempotent and cached. Returns a small topic number and its partition count: of a topic that
@@ -75,7 +77,8 @@ struct journal_record {
     int64_t ts_us;
     struct slice key, value;   /* borrowed until the next call for the same stream; data == NULL: null */
     struct slice header;       /* the "millrace" header, empty if there is none */
-    struct slice other_key;    /* __debezium.oldkey or newkey, empty if there is none */
+    struct slice other_key;    /* of the header below, empty if there is none */
+    const char *other_name;    /* "__debezium.oldkey", "__debezium.newkey", NULL if there is none */
 };
 
 typedef enum code journal_reader_open_f(struct journal *journal, const struct journal_env *env, int64_t wait_ms, struct journal_reader **ret, struct err *err);
@@ -85,6 +88,7 @@ typedef enum code journal_commits_seek_f(struct journal_reader *r, int64_t offse
 typedef enum code journal_commits_next_f(struct journal_reader *r, struct arena *arena, struct commit_record **ret, int64_t *ret_offset, struct err *err);
 /* The newest commit record there is now, NULL if none; does not move the cursor of commits_next. Blocks at most wait_ms. */
 typedef enum code journal_commits_last_f(struct journal_reader *r, int64_t wait_ms, struct arena *arena, struct commit_record **ret, int64_t *ret_offset, struct err *err);
+#define JOURNAL_EARLIEST (-1) /* an offset: that of the first record that is still held */
 /* Opens a stream of one partition at `offset`; the journal bounds in bytes what is fetched ahead of the reader. FATAL/JOURNAL_GAP:
  * the offset lies before what a topic that is not compacted still holds, or the partition is gone.
  * RETRY/JOURNAL_UNREACHABLE: there is no such partition (yet), and nothing was read from it before. */
@@ -104,6 +108,16 @@ typedef void journal_reader_close_f(struct journal_reader *r);
  * commit are gone with it: after opening the writer anew make a new store, and put() every schema again. */
 typedef enum code journal_schemas_f(struct journal *journal, const struct journal_env *env, struct journal_writer *writer_or_null, struct schema_store **ret, struct err *err);
 
+/* ---- for those who look after it: a kind that comes with tools of its own names them (FATAL/USAGE) --------------- */
+
+/* What it holds, as a JSON object: {"kind":..,"file":..,"topics":[{"topic":..,"partition":..,"low":..,"next":..,...}]}. Changes nothing. */
+typedef enum code journal_info_f(struct journal *journal, const struct journal_env *env, int64_t wait_ms, struct buf *ret_json, struct err *err);
+/* Reads all that it holds, for as long as that takes, beside a running pipeline: every damage is a finding (base/finding.h), level error. */
+typedef enum code journal_prove_f(struct journal *journal, const struct journal_env *env, struct buf *findings_json, struct err *err);
+/* Deletes and compacts now what may go by what is configured. Safe beside a running writer; RETRY/JOURNAL_FENCED: another one took over
+ * meanwhile, call again. *ret_before, *ret_after: bytes held. */
+typedef enum code journal_tidy_f(struct journal *journal, const struct journal_env *env, int64_t *ret_before, int64_t *ret_after, struct err *err);
+
 /* ---- the kind ---------------------------------------------------------------------------------------------------- */
 
 /* What compacted topics still know, microseconds: every change for `changes_us`, and of a row that is gone its delete for `deletes_us`
@@ -115,8 +129,8 @@ struct journal_kept {
 
 struct journal_ops {
     const struct option_table *options;
-    /* `options` is the filled struct of the table; borrowed. */
-    enum code (*open)(const void *options, struct journal **ret, struct err *err);
+    /* `options` is the filled struct of the table; borrowed. `pipeline`: its name, for what the options leave open; NULL: not known. */
+    enum code (*open)(const void *options, const char *pipeline, struct journal **ret, struct err *err);
     void (*close)(struct journal *journal);
     const char *(*prefix)(const struct journal *journal);  /* topic prefix */
     size_t (*record_bytes_max)(const struct journal *journal);
@@ -140,6 +154,9 @@ struct journal_ops {
     journal_schemas_f *schemas;
     /* doctor: connects, checks broker settings, rights and existing topics without changing anything. */
     enum code (*check)(struct journal *journal, int64_t wait_ms, struct buf *findings_json, struct err *err);
+    journal_info_f *info;
+    journal_prove_f *prove;
+    journal_tidy_f *tidy;
 };
 
 /* First member of every implementation's structs. */

@@ -28,8 +28,8 @@ enum code worker_same_journal(struct sink *s, const char *pipeline, struct err *
     }
     return err_set(
         err, FATAL, ERR_JOURNAL_OTHER,
-        "the replica of sink %s was built from journal %s, and this is journal %.63s: the brokers, the "
-        "topic_prefix or the commits topic are others than before. Restore journal.kafka as it was, or "
+        "the replica of sink %s was built from journal %s, and this is journal %.63s: the journal's "
+        "place, its topic_prefix or the commits topic are others than before. Restore the settings as they were, or "
         "build the replica from this journal: millrace replay --sink %s",
         s->env->name, s->pipeline, pipeline, s->env->name);
 }
@@ -44,13 +44,15 @@ static enum code choose_frontier(struct sink *s, struct err *err) {
         return err_set(
             err, FATAL, ERR_JOURNAL_OTHER,
             "the replica of sink %s was built from %" PRIu64
-            " commit records, and the journal holds none: the brokers, the topic_prefix or the commits "
-            "topic are others than before. Restore journal.kafka as it was, or build the replica from this "
+            " commit records, and the journal holds none: the journal's place, its topic_prefix or the "
+            "commits topic are others than before. Restore the settings as they were, or build the replica from this "
             "journal: millrace replay --sink %s",
             s->env->name, s->progress.commit_seq, s->env->name);
     if (code != OK || !last)
         return code == AGAIN ? OK : code;
-    code = worker_same_journal(s, last->pipeline, err);
+    code = worker_moved(s, last, err);
+    if (code == OK)
+        code = worker_same_journal(s, last->pipeline, err);
     if (code != OK)
         return code;
     s->view.commit_seq_end = s->claim_seq = last->seq;
@@ -59,6 +61,7 @@ static enum code choose_frontier(struct sink *s, struct err *err) {
     int64_t whole_us = s->journal->kept(s->env->journal).changes_us / 2; /* nothing is compacted away for twice as long */
     if (newer || s->progress.commit_seq == 0 || last->ts_us - s->progress.commit_us > whole_us)
         s->until_seq = last->seq;
+    worker_end_until(s);
     if (s->until_seq > s->seen_seq)
         log_info(SINK_ROOM, "building the replica from the journal", F_STR("sink", s->env->name),
                  F_INT("worker", s->env->worker), F_INT("from_seq", s->seen_seq),

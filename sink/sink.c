@@ -183,11 +183,11 @@ static enum code check_kept(const struct sink *s, const struct sink_topic *t, co
     if (stream->resumed)
         return err_set(err, FATAL, ERR_JOURNAL_GAP,
                        "sink %s was away for too long: what it reads next in topic '%s' was written %.1f hours ago by this "
-                       "machine's clock, and deletes are kept for %.1f (journal.kafka: compaction_lag and delete_retention), so "
+                       "machine's clock, and deletes are kept for %.1f (journal: compaction_lag and delete_retention), so "
                        "rows that were deleted could stay. Build the replica anew: millrace replay --sink %s",
                        sink, t->name, (double)age_us / 3.6e9, (double)(kept.changes_us + kept.deletes_us) / 3.6e9, sink);
     return err_set(err, FATAL, ERR_JOURNAL_GAP,
-                   "sink %s has been reading topic '%s' for %.1f hours, and deletes are kept for %.1f (journal.kafka: "
+                   "sink %s has been reading topic '%s' for %.1f hours, and deletes are kept for %.1f (journal: "
                    "delete_retention), so rows that were deleted meanwhile could come back. Let them be kept for longer "
                    "(kafka-configs --alter --topic %s --add-config delete.retention.ms=N, and delete_retention), then: "
                    "millrace replay --sink %s",
@@ -243,7 +243,10 @@ static enum code next_record(struct sink *s, struct err *err) {
         return code;
     if (s->record->seq > s->view.commit_seq_end)
         s->view.commit_seq_end = s->record->seq;
-    if (!record_fits(s, s->record)) {
+    code = worker_sealed(s, s->record, err);
+    if (code != OK)
+        return code;
+    if (!record_fits(s, s->record) || worker_behind_end(s, s->record)) {
         s->record = NULL;
         return OK;
     }
@@ -344,7 +347,7 @@ static enum code idle(struct sink *s, struct err *err) {
     bool due = s->dirty || (moved && clock_mono(s->env->clock) - s->committed_us >= IDLE_COMMIT_US);
     if (may_commit(s) && due)
         return worker_write(s, LOAD_COMMIT | LOAD_WAIT, err);
-    return AGAIN;
+    return worker_at_end(s, err);
 }
 
 enum code sink_step(struct sink *s, struct err *err) {

@@ -62,6 +62,20 @@ static enum code flush_topic(struct sink *s, struct sink_topic *t, struct err *e
     return OK;
 }
 
+/* A table that the source renamed comes by another topic from here on: the rows that came under its old name are written
+ * before the replica's table follows. */
+static enum code flush_old_name(struct sink *s, const struct sink_topic *t, const struct table *table,
+                                struct err *err) {
+    enum code code = OK;
+    for (int i = 0; i < s->n_topics && code == OK && table->incarnation; i++) {
+        struct sink_topic *other = s->topics[i];
+        if (other != t && other->mapped && other->mapped->table &&
+            other->mapped->table->incarnation == table->incarnation)
+            code = flush_topic(s, other, err);
+    }
+    return code;
+}
+
 /* The topic speaks another version of its table from here on. */
 static enum code switch_version(struct sink *s, struct sink_topic *t, const struct mapped *mapped,
                                 struct err *err) {
@@ -73,7 +87,9 @@ static enum code switch_version(struct sink *s, struct sink_topic *t, const stru
     t->mapped = mapped;
     if (!mapped->table)
         return OK;
-    enum code code = worker_settle(s, err);
+    enum code code = flush_old_name(s, t, mapped->table, err);
+    if (code == OK)
+        code = worker_settle(s, err);
     if (code == OK)
         code = s->env->target->prepare(s->target, mapped, t->fresh, s->progress.rebuild, err);
     if (code != OK)

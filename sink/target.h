@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/option.h"
 #include "base/stop.h"
+#include "base/suggest.h"
 #include "schemas/change.h"
 #include "sink/batch.h"
 #include "sink/mapping.h"
@@ -52,7 +53,9 @@ typedef enum code target_renew_f(struct target *t, struct err *err);
 /* Makes the replica table fit mapped->table as the policy allows (create, add, widen), once per version; cached. `fresh`: this
  * sink has never written to it: it must be empty (FATAL/TARGET_NOT_EMPTY) unless `may_clear`, then it is emptied.
  * REJECT/TARGET_TABLE: missing or does not fit; the text has the SQL that mends it. FATAL/CONFIG: the table holds the rows of
- * another source table, or under another filter or other names of columns than now. */
+ * another source table, or under another filter or other names of columns than now. A table of the same incarnation under
+ * another name was renamed at the source: the replica's follows with its rows; one of another incarnation under the same
+ * name was made anew: it is emptied. */
 typedef enum code target_prepare_f(struct target *t, const struct mapped *mapped, bool fresh, bool may_clear, struct err *err);
 /* Writes the final states of a batch of one table version. REJECT/TARGET_CONSTRAINT, TARGET_VALUE, TARGET_DIVERGED;
  * RETRY for deadlocks, lock timeouts, lost connections. */
@@ -72,6 +75,8 @@ typedef void target_close_f(struct target *t);
 /* JSON object for status: {"workers":[{"worker":0,"owner":..,"seen_s":..,"position":[..],"commit_us":..}],"parked":[{..}]} */
 typedef enum code target_status_f(const void *options, const struct target_env *env, int64_t wait_ms, struct buf *json, struct err *err);
 typedef enum code target_check_f(const void *options, const struct target_env *env, int64_t wait_ms, struct buf *findings, struct err *err);
+/* quickstart: as source_suggest_f; looks whether the tables that will be shipped are there already. */
+typedef enum code target_suggest_f(const struct suggest_ask *ask, const struct target_env *env, int64_t wait_ms, struct suggestion *ret, struct err *err);
 
 struct target_ops {
     const struct option_table *options;
@@ -88,5 +93,6 @@ struct target_ops {
     target_close_f *close;
     target_status_f *status;
     target_check_f *check;
+    target_suggest_f *suggest; /* NULL: quickstart does not know the kind */
 };
 struct target { const struct target_ops *ops; };

@@ -2,5 +2,6 @@
 
 const struct target_ops *const target_table[] = {
     &postgres_target,
+    &sqlite_target,
     NULL,
 };

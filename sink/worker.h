@@ -62,6 +62,7 @@ struct sink {
     uint64_t seen_seq;  /* newest record whose window is done */
     int64_t seen_next;  /* offset after it in the commits topic */
     uint64_t until_seq; /* no commit before this record was applied */
+    uint64_t end_seq;   /* of a sealed journal: nothing behind it is taken. 0: it goes on */
     uint64_t claim_seq; /* newest record there was at the claim */
     uint64_t
         generation; /* changes of older generations are of no more use: this one begins with a snapshot */
@@ -108,6 +109,17 @@ MUST_CHECK enum code worker_settle(struct sink *s, struct err *err);
 MUST_CHECK enum code worker_claim(struct sink *s, struct err *err);
 /* The journal must be the one that the replica was built from; the first one is. FATAL/JOURNAL_OTHER. */
 MUST_CHECK enum code worker_same_journal(struct sink *s, const char *pipeline, struct err *err);
+/* At the claim, before that: the journal that the replica was built from may have moved into this one; then the place in it is found
+ * and noted in the replica. RETRY/JOURNAL_MOVED: the move is not finished. FATAL/JOURNAL_OTHER: it began behind what the replica has. */
+MUST_CHECK enum code worker_moved(struct sink *s, const struct commit_record *last, struct err *err);
+/* In a sealed journal nothing can be waited for that lies behind its end. */
+void worker_end_until(struct sink *s);
+/* Notes a record that says that this journal is sealed. RETRY/JOURNAL_MOVED: what was taken cannot be committed by itself. */
+MUST_CHECK enum code worker_sealed(struct sink *s, const struct commit_record *record, struct err *err);
+/* True for what a sealed journal holds of a transaction that is never completed in it. */
+bool worker_behind_end(const struct sink *s, const struct commit_record *record);
+/* FATAL/JOURNAL_MOVED when all that a sealed journal holds is in the replica, otherwise AGAIN. */
+MUST_CHECK enum code worker_at_end(const struct sink *s, struct err *err);
 /* Says "still here" when it is time to. */
 MUST_CHECK enum code worker_renew(struct sink *s, struct err *err);
 /* A table that cannot go on (t may be NULL). transaction: FATAL, the sink stops. key: RETRY, the table is

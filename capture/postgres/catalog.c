@@ -391,6 +391,21 @@ static enum code look_for_silent(struct catalog *c, const struct pgoutput_relati
     return code;
 }
 
+enum code catalog_watch(struct catalog *c, struct err *err) {
+    enum code code = OK;
+    for (int i = 0; i < BUCKETS; i++) {
+        for (const struct relation *r = c->relations[i]; r && code == OK; r = r->next) {
+            enum silent_change change = SILENT_NONE;
+            const char *what;
+            if (r->table && !c->stale.len)
+                code = silent_look(c->silent, c->conn, r->relid, &change, &what, err);
+            if (change != SILENT_NONE)
+                note(c, r->table, change == SILENT_CERTAIN, what);
+        }
+    }
+    return code;
+}
+
 enum code catalog_take(struct catalog *c, const struct pgoutput_relation *shape, struct relation **ret,
                        struct err *err) {
     CLEANUP_TODAY t = {0};

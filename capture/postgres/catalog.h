@@ -60,6 +60,10 @@ const char *catalog_stale(const struct catalog *catalog);
 /* Remembers how the selected tables look now, to see changes of rows that are not in the log. */
 MUST_CHECK enum code catalog_begin(struct catalog *catalog, const struct pg_rels *rels, struct err *err);
 
+/* Looks at all tables that were taken in, for a source without Relation frames: rows that were changed without
+ * events are noted as in catalog_take. RETRY/SOURCE_UNREACHABLE. */
+MUST_CHECK enum code catalog_watch(struct catalog *catalog, struct err *err);
+
 /* Use another session from now on (the snapshot's and the stream's differ). */
 void catalog_use(struct catalog *catalog, PGconn *conn);
 /* Called before each question, to take the answer to another one that is still under way on the session. */

@@ -1,7 +1,7 @@
 /* doctor: everything about the source that can be known before starting, and how to mend it. */
-#include <jansson.h>
 #include <stdio.h>
 
+#include "base/finding.h"
 #include "base/log.h"
 #include "capture/postgres/publication.h"
 #include "capture/postgres/source.h"
@@ -16,16 +16,7 @@ struct checking {
 
 static void finding(struct checking *c, const char *level, const char *id, const char *what,
                     const char *mend) {
-    json_t *f =
-        json_pack("{s:s, s:s, s:s, s:s}", "level", level, "id", id, "what", what, "mend", mend ? mend : "");
-    char *text = f ? json_dumps(f, JSON_COMPACT) : NULL;
-    if (text) {
-        if (c->findings->len)
-            buf_putc(c->findings, ',');
-        buf_puts(c->findings, text);
-    }
-    free(text);
-    json_decref(f);
+    finding_put(c->findings, level, id, what, mend);
 }
 
 static void finding_err(struct checking *c, const struct err *err) {

@@ -228,7 +228,8 @@ static const char session_settings[] =
     "-c DateStyle=ISO -c IntervalStyle=iso_8601 -c TimeZone=UTC -c extra_float_digits=3 -c bytea_output=hex "
     "-c lc_monetary=C -c xmloption=content -c search_path= -c row_security=off -c statement_timeout=0 -c "
     "lock_timeout=5000 "
-    "-c idle_in_transaction_session_timeout=0";
+    "-c idle_in_transaction_session_timeout=0 "
+    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"; /* a dead host holds nothing up */
 
 static bool host_is_local(const char *host) {
     return !*host || *host == '/' || *host == '@' || strcmp(host, "localhost") == 0 ||

@@ -51,29 +51,6 @@ static enum code ask_for_slot(struct snapshot *s, struct err *err) {
     return OK;
 }
 
-enum code snapshot_open(const struct snapshot_want *want, PGconn *replication, struct pgdecoder *decoder,
-                        struct snapshot **ret, struct err *err) {
-    struct snapshot *s = xcalloc(1, sizeof *s);
-    s->want = *want;
-    s->replication = replication;
-    s->decoder = decoder;
-    s->started_us = clock_wall(want->env->clock);
-    s->started_mono_us = s->progress_us = clock_mono(want->env->clock);
-    enum code code = OK;
-    for (; s->n_workers < want->options->snapshot_workers && s->n_workers < PG_WORKERS_MAX && code == OK;
-         s->n_workers++)
-        code = pgsource_connect(want->options, want->env, PG_SESSION_SQL, 10000,
-                                &s->workers[s->n_workers].conn, err);
-    if (code == OK)
-        code = ask_for_slot(s, err);
-    if (code) {
-        snapshot_close(s);
-        return code;
-    }
-    *ret = s;
-    return OK;
-}
-
 void snapshot_close(struct snapshot *s) {
     if (!s)
         return;
@@ -98,17 +75,9 @@ static enum code join_workers(struct snapshot *s, const char *name, struct err *
     return OK;
 }
 
-/* The slot has been made: every worker joins its view, and the plan is made inside it. */
-static enum code begin(struct snapshot *s, struct err *err) {
-    CLEANUP_RESULT *res = NULL;
-    enum code code =
-        pgsource_wait(s->replication, s->want.env, 10000, "creating the replication slot", &res, err);
-    if (code)
-        return code;
-    if (PQntuples(res) != 1 || PQnfields(res) < 3 || PQgetisnull(res, 0, 2))
-        return err_set(err, FATAL, ERR_SOURCE_PROTOCOL, "the source made a slot without a snapshot");
-    s->lsn = lsn_parse(pgsource_text(res, 0, 1));
-    code = join_workers(s, pgsource_text(res, 0, 2), err);
+/* Every worker joins the view, and the plan is made inside it. */
+static enum code begin_at(struct snapshot *s, const char *view, struct err *err) {
+    enum code code = join_workers(s, view, err);
     if (code)
         return code;
     catalog_use(s->decoder->catalog, s->workers[0].conn);
@@ -120,6 +89,41 @@ static enum code begin(struct snapshot *s, struct err *err) {
     log_info("capture", "snapshot begun", F_LSN("at", s->lsn), F_INT("tables", s->plan.n_units),
              F_INT("pieces", s->plan.n_tasks), F_INT("rows_estimate", s->plan.rows),
              F_INT("workers", s->n_workers));
+    return OK;
+}
+
+static enum code begin(struct snapshot *s, struct err *err) {
+    CLEANUP_RESULT *res = NULL;
+    enum code code =
+        pgsource_wait(s->replication, s->want.env, 10000, "creating the replication slot", &res, err);
+    if (code)
+        return code;
+    if (PQntuples(res) != 1 || PQnfields(res) < 3 || PQgetisnull(res, 0, 2))
+        return err_set(err, FATAL, ERR_SOURCE_PROTOCOL, "the source made a slot without a snapshot");
+    s->lsn = lsn_parse(pgsource_text(res, 0, 1));
+    return begin_at(s, pgsource_text(res, 0, 2), err);
+}
+
+enum code snapshot_open(const struct snapshot_want *want, PGconn *replication, struct pgdecoder *decoder,
+                        struct snapshot **ret, struct err *err) {
+    struct snapshot *s = xcalloc(1, sizeof *s);
+    s->want = *want;
+    s->replication = replication;
+    s->decoder = decoder;
+    s->started_us = clock_wall(want->env->clock);
+    s->started_mono_us = s->progress_us = clock_mono(want->env->clock);
+    enum code code = OK;
+    for (; s->n_workers < want->options->snapshot_workers && s->n_workers < PG_WORKERS_MAX && code == OK;
+         s->n_workers++)
+        code = pgsource_connect(want->options, want->env, PG_SESSION_SQL, 10000,
+                                &s->workers[s->n_workers].conn, err);
+    if (code == OK)
+        code = want->view ? begin_at(s, want->view, err) : ask_for_slot(s, err);
+    if (code) {
+        snapshot_close(s);
+        return code;
+    }
+    *ret = s;
     return OK;
 }
 

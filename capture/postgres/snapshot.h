@@ -14,13 +14,14 @@
 struct snapshot_want {
     const struct pg_options *options;
     const struct source_env *env;
-    const char *slot, *publication;
+    const char *view; /* a snapshot that another session exported: no slot is made; NULL = by making the slot */
+    const char *slot, *publication; /* publication NULL: all selected tables, with whole rows */
     bool temporary; /* the slot is there already: take the view from a temporary one */
     uint64_t generation;
 };
 
 struct snapshot;
-/* Connects the workers and asks for the slot. @param replication a session, borrowed; nothing else may use it
+/* Connects the workers and asks for the slot, or joins the view. @param replication a session, borrowed; nothing else may use it
  * until the snapshot is closed. */
 MUST_CHECK enum code snapshot_open(const struct snapshot_want *want, PGconn *replication,
                                    struct pgdecoder *decoder, struct snapshot **ret, struct err *err);

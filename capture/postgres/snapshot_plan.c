@@ -20,13 +20,14 @@ struct planning {
     int *unit_of; /* per rel */
 };
 
-/* A table belongs to the snapshot if the stream will carry it: selected and published under its own name. */
+/* A table belongs to the snapshot if the stream will carry it: selected, and published under its own name. */
 static void choose(struct planning *p, const struct pg_rel **ret_units) {
     p->stores = arena_zalloc(&p->plan->arena, (size_t)p->rels.n + 1);
     p->unit_of = arena_zalloc(&p->plan->arena, sizeof *p->unit_of * ((size_t)p->rels.n + 1));
     for (int i = 0; i < p->rels.n; i++) {
         const struct pg_rel *unit = &p->rels.items[i];
-        if (unit->selected != SELECTION_TAKEN || !unit->published || unit->persistence != 'p')
+        bool streamed = p->publication ? unit->published : rel_is_unit(p->options, &p->rels, unit);
+        if (unit->selected != SELECTION_TAKEN || !streamed || unit->persistence != 'p')
             continue;
         for (int k = 0; k < p->rels.n; k++) {
             bool own = &p->rels.items[k] == unit || unit->kind == 'p';
@@ -137,7 +138,7 @@ static enum code plan_tasks(struct planning *p, const struct pg_rel *const *unit
 static enum code published_columns(struct planning *p, const struct pg_rel *rel, char **ret,
                                    struct err *err) {
     *ret = NULL;
-    if (PQserverVersion(p->conn) < 150000)
+    if (PQserverVersion(p->conn) < 150000 || !p->publication)
         return OK;
     CLEANUP_BUF sql = {0};
     buf_puts(&sql, "SELECT to_json(attnames) FROM pg_publication_tables WHERE pubname = ");
@@ -164,12 +165,18 @@ static enum code plan_unit(struct planning *p, const struct pg_rel *rel, struct 
     if (code == OK && !found)
         return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE, "table %s.%s was dropped while its snapshot began",
                        rel->schema, rel->name);
+    if (!p->publication) /* whole rows come, whatever the identity */
+        shape->identity = 'f';
     if (code == OK)
         code = catalog_take(p->catalog, shape, &unit->relation, err);
     if (code)
         return code;
+    if (!unit->relation->table) /* selected as a partition, and attached no more: somebody's DDL ended before
+                                   our lock */
+        return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE, "table %s.%s changed while its snapshot began",
+                       rel->schema, rel->name);
     CLEANUP_BUF list = {0};
-    for (int i = 0; unit->relation->table && i < shape->n; i++) {
+    for (int i = 0; i < shape->n; i++) {
         int at = unit->relation->to[i];
         if (at < 0)
             continue;

@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "capture/postgres/suggest.h"
+#include "capture/postgres/claim.h"
 #include "capture/postgres/publication.h"
 #include "capture/source_table.h"
 
@@ -55,8 +57,15 @@ static enum code connect_both(struct pg_source *s, struct err *err) {
     return code;
 }
 
-/* Tables and publication as they must be before a slot is made or read. */
-/* @param known the publication's OID as stored with the position, 0 = none stored or a snapshot follows */
+static void warn_of_unlogged(const struct pg_source *s, const struct pg_rels *rels) {
+    CLEANUP_TROUBLE unlogged = {0};
+    rels_unlogged(s->options, rels, &unlogged);
+    if (unlogged.n)
+        log_warn("capture", "unlogged tables are not captured", F_STR("tables", buf_cstr(&unlogged.names)));
+}
+
+/* Tables and publication as they must be before a slot is made or read.
+ * @param known the publication's OID as stored with the position, 0 = none stored or a snapshot follows */
 static enum code prepare_tables(struct pg_source *s, bool streaming, uint32_t known, struct err *err) {
     struct arena arena = {0};
     struct pg_rels rels;
@@ -81,10 +90,8 @@ static enum code prepare_tables(struct pg_source *s, bool streaming, uint32_t kn
     if (code == OK && added && streaming)
         log_warn("capture", "rows that the added tables already hold are not in the replica; run with "
                             "--resnapshot to bring them");
-    CLEANUP_TROUBLE unlogged = {0};
-    rels_unlogged(s->options, &rels, &unlogged);
-    if (code == OK && unlogged.n)
-        log_warn("capture", "unlogged tables are not captured", F_STR("tables", buf_cstr(&unlogged.names)));
+    if (code == OK)
+        warn_of_unlogged(s, &rels);
     arena_free(&arena);
     return code;
 }
@@ -144,7 +151,9 @@ static enum code open_snapshot(struct pg_source *s, struct pg_slot *slot, bool r
             s->slot, s->slot);
     s->temporary = slot->found;
     s->confirmed_start = slot->confirmed;
-    struct snapshot_want want = {s->options, &s->env, s->slot, s->publication, s->temporary, s->generation};
+    struct snapshot_want want = {.options = s->options, .env = &s->env, .slot = s->slot,
+                                 .publication = s->publication, .temporary = s->temporary,
+                                 .generation = s->generation};
     return snapshot_open(&want, s->replication, &s->decoder, &s->snapshot, err);
 }
 
@@ -202,7 +211,10 @@ static enum code open_at(struct pg_source *s, const struct source_resume *resume
         if (code)
             return code;
     }
-    code = prepare_tables(s, streaming, streaming ? state.publication : 0, err);
+    if (!streaming)
+        code = claim_take(s->sql, &s->env, s->slot, err);
+    if (code == OK)
+        code = prepare_tables(s, streaming, streaming ? state.publication : 0, err);
     if (code)
         return code;
     return streaming ? open_stream(s, &slot, &state, err) : open_snapshot(s, &slot, resume->resnapshot, err);
@@ -230,8 +242,12 @@ static enum code source_vacant(const void *options, const struct source_env *env
     enum code code = pgsource_connect(options, env, PG_SESSION_SQL, 10000, &sql, err);
     if (code == OK)
         code = slot_read(sql, env, name, 10000, &slot, err);
+    if (code == OK)
+        code = slot_check_vacant(&slot, err);
+    if (code == OK)
+        code = claim_take(sql, env, name, err); /* and gives it back with the session */
     PQfinish(sql);
-    return code ? code : slot_check_vacant(&slot, err);
+    return code;
 }
 
 static enum code source_open(const void *options, const struct source_env *env,
@@ -258,12 +274,13 @@ static enum code source_open(const void *options, const struct source_env *env,
 
 /* ---- the SQL session on the side ------------------------------------------------------------------- */
 
-enum code source_settle_sql(struct pg_source *s, struct err *err) {
+static enum code settle_within(struct pg_source *s, int64_t wait_ms, struct err *err) {
     if (!s->lag_asked)
         return OK;
     s->lag_asked = false;
     CLEANUP_RESULT *res = NULL;
-    enum code code = pgsource_wait(s->sql, &s->env, 10000, "asking for the source's log position", &res, err);
+    enum code code =
+        pgsource_wait(s->sql, &s->env, wait_ms, "asking for the source's log position", &res, err);
     if (code || PQntuples(res) != 1)
         return code;
     s->wal_end = lsn_parse(pgsource_text(res, 0, 0));
@@ -275,6 +292,10 @@ enum code source_settle_sql(struct pg_source *s, struct err *err) {
         s->server.timeline = timeline;
     }
     return code;
+}
+
+enum code source_settle_sql(struct pg_source *s, struct err *err) {
+    return settle_within(s, 10000, err);
 }
 
 /* Asks for the log's end now and then, and whether a standby was promoted: positions from then on are of its
@@ -348,12 +369,22 @@ static uint64_t lag_of(const struct pg_source *s) {
     return end > at ? end - at : 0;
 }
 
+static enum code mind_silence(struct pg_source *s, struct err *err) {
+    struct err ignored; /* nobody there who could be asked about the stream */
+    if (!stream_silent(&s->stream))
+        return OK;
+    bool answers = settle_within(s, 1000, &ignored) == OK;
+    return stream_judge_silence(&s->stream, answers ? s->sql : NULL, err);
+}
+
 /* The socket is empty. With much still to come, waking rarely and reading much makes the server faster. */
 static enum code nothing_there(struct pg_source *s, struct source_item *ret, struct err *err) {
     int64_t now = clock_mono(s->env.clock);
     enum code code = tick(s, now, err);
     if (code == OK)
         code = stream_service(&s->stream, err);
+    if (code == OK)
+        code = mind_silence(s, err);
     if (code)
         return code;
     if (idle_due(s, ret))
@@ -395,7 +426,10 @@ static enum code leave_snapshot(struct pg_source *s, struct err *err) {
     uint64_t from = snapshot_lsn(s->snapshot);
     snapshot_close(s->snapshot);
     s->snapshot = NULL;
-    return start_stream(s, from, s->temporary ? s->confirmed_start : from, err);
+    enum code code = start_stream(s, from, s->temporary ? s->confirmed_start : from, err);
+    if (code == OK)
+        claim_leave(s->sql, &s->env);
+    return code;
 }
 
 static enum code source_next(struct source *source, struct source_item *ret, struct err *err) {
@@ -500,6 +534,7 @@ const struct source_ops postgres_source = {
     .close = source_close,
     .status = pgsource_status,
     .check = pgsource_check,
+    .suggest = pgsource_suggest,
     .progress = source_progress,
     .lag_bytes = source_lag_bytes,
     .held_bytes = source_held_bytes,

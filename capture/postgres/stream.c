@@ -163,8 +163,9 @@ static uint64_t get_u64(const char *p) {
     return be64toh(v);
 }
 
-/* Nothing was there to read: half-open connections look like this for ever. As wal_receiver_timeout: asks after half the time,
- * gives up after the other half. Bytes of a message that is not whole yet are a sign of life, too. */
+/* Nothing was there to read: half-open connections look like this for ever. As wal_receiver_timeout: asks
+ * after half the time; after the other half the silence is judged. Bytes of a message that is not whole yet
+ * are a sign of life, too. */
 static enum code mind_silence(struct wal_stream *s, struct err *err) {
     int64_t now = clock_mono(s->env->clock);
     struct pollfd fd = {.fd = PQsocket(s->conn), .events = POLLIN};
@@ -181,11 +182,36 @@ static enum code mind_silence(struct wal_stream *s, struct err *err) {
         enum code code = report_or_ping(s, true, err);
         return code == OK ? AGAIN : code;
     }
-    if (s->pinged_us && now - s->pinged_us >= s->silence_us / 2)
+    return AGAIN;
+}
+
+bool stream_silent(const struct wal_stream *s) {
+    return s->pinged_us && clock_mono(s->env->clock) - s->pinged_us >= s->silence_us / 2;
+}
+
+enum code stream_judge_silence(struct wal_stream *s, PGconn *sql, struct err *err) {
+    char ask[256];
+    snprintf(ask, sizeof ask,
+             "SELECT coalesce(wait_event_type || ' ' || wait_event, 'none') FROM pg_stat_activity WHERE pid "
+             "= %d AND backend_type = "
+             "'walsender' AND wait_event_type IS DISTINCT FROM 'Client' AND wait_event_type IS DISTINCT FROM "
+             "'Activity'",
+             PQbackendPID(s->conn));
+    CLEANUP_RESULT *res = NULL;
+    int64_t now = clock_mono(s->env->clock), silent_s = (now - s->heard_us) / 1000000;
+    struct err ignored; /* a server that does not answer here either is as gone */
+    if (!sql ||
+        pgsource_query(sql, s->env, 5000, "asking about a silent WAL sender", ask, &res, &ignored) != OK ||
+        PQntuples(res) == 0)
         return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE,
                        "the server has been silent for %lld s and does not answer; connecting anew",
-                       (long long)(now - s->heard_us) / 1000000);
-    return AGAIN;
+                       (long long)silent_s);
+    log_warn("capture", "the WAL sender does not answer, but it is at work; waiting for it",
+             F_INT("silent_s", silent_s), F_INT("process", PQbackendPID(s->conn)),
+             F_STR("waits_for", pgsource_text(res, 0, 0)));
+    s->heard_us = now;
+    s->pinged_us = 0;
+    return OK;
 }
 
 /* The stream broke; `res`: what the server said, if anything. */

@@ -31,9 +31,18 @@ MUST_CHECK enum code stream_start(struct wal_stream *stream, PGconn *conn, const
                                   const char *slot, const char *publication, uint64_t from,
                                   uint64_t confirmed, int64_t sender_timeout_ms, struct err *err);
 /* The next frame of pgoutput, borrowed until the next call, and its LSN. Never blocks. AGAIN: nothing there.
- * RETRY/SOURCE_UNREACHABLE: also when the server gave no sign of life for its own wal_sender_timeout. */
+ */
 MUST_CHECK enum code stream_read(struct wal_stream *stream, struct slice *ret, uint64_t *ret_lsn,
                                  struct err *err);
+/* Whether the server has given no sign of life for its own wal_sender_timeout, although it was asked for one.
+ */
+bool stream_silent(const struct wal_stream *stream);
+/* Decides about a silent server by its own view of the WAL sender, asked for on another session of the same
+ * server, which must be free, NULL: there is none that answers (pg_stat_activity: manual, "The Cumulative
+ * Statistics System"). OK: it is at work and is waited for as long again; it passes over what we do not take
+ * without a word, and for a new connection it would begin from the same place. RETRY/SOURCE_UNREACHABLE: it
+ * waits for us, is gone, or nobody answers: this connection is dead. Blocks at most 5 s. */
+MUST_CHECK enum code stream_judge_silence(struct wal_stream *stream, PGconn *sql, struct err *err);
 /* Raises what is reported; `urgent`: the server waits, or nothing else will come soon. */
 MUST_CHECK enum code stream_confirm(struct wal_stream *stream, uint64_t lsn, bool urgent, struct err *err);
 /* Sends the status if it is due. */

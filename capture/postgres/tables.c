@@ -147,6 +147,7 @@ static void select_rel(const struct pg_options *options, const struct pg_rels *r
 
 enum code rels_read(PGconn *conn, const struct pg_options *options, const struct source_env *env,
                     const char *publication, struct arena *arena, struct pg_rels *ret, struct err *err) {
+    *ret = (struct pg_rels){0};
     CLEANUP_BUF sql = {0};
     put_query(&sql, PQserverVersion(conn), publication);
     CLEANUP_RESULT *res = NULL;
@@ -340,13 +341,22 @@ static enum code check_sight(const struct pg_options *options, const struct pg_r
     return OK;
 }
 
+enum code rels_check_readable(const struct pg_options *options, const struct pg_rels *rels, struct err *err) {
+    CLEANUP_TROUBLE unreadable = {0};
+    rels_unreadable(options, rels, &unreadable);
+    if (unreadable.n)
+        return err_set(err, FATAL, ERR_SOURCE_REFUSED, "no right to read %s; as their owner: %s",
+                       trouble_names(&unreadable), buf_cstr(&unreadable.sql));
+    return check_sight(options, rels, err);
+}
+
 enum code rels_check(const struct pg_options *options, const struct pg_rels *rels, struct err *err) {
     enum code code = check_key(options, rels, err);
     if (code == OK)
         code = rels_check_columns(options, rels, err);
     if (code)
         return code;
-    CLEANUP_TROUBLE partial = {0}, unreadable = {0};
+    CLEANUP_TROUBLE partial = {0};
     rels_partial(options, rels, &partial);
     if (partial.n && options->partial_rows == PG_PARTIAL_REFUSE)
         return err_set(
@@ -355,11 +365,7 @@ enum code rels_check(const struct pg_options *options, const struct pg_rels *rel
             "replica: %s; either let the source log full rows: %s; or keep the whole history of such "
             "topics: partial_rows: history",
             trouble_names(&partial), buf_cstr(&partial.sql));
-    rels_unreadable(options, rels, &unreadable);
-    if (unreadable.n)
-        return err_set(err, FATAL, ERR_SOURCE_REFUSED, "no right to read %s; as their owner: %s",
-                       trouble_names(&unreadable), buf_cstr(&unreadable.sql));
-    return check_sight(options, rels, err);
+    return rels_check_readable(options, rels, err);
 }
 
 enum code rels_check_named(const struct pg_options *options, const struct pg_rels *rels, struct err *err) {

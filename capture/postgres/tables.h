@@ -75,6 +75,9 @@ void rels_identity_mixed(const struct pg_options *options, const struct pg_rels 
 /* All that makes capture impossible: FATAL/SOURCE_TABLE, TABLE_WITHOUT_KEY, PARTIAL_ROWS, SOURCE_REFUSED. */
 MUST_CHECK enum code rels_check(const struct pg_options *options, const struct pg_rels *rels,
                                 struct err *err);
+/* The part of it that holds for whoever reads the tables themselves: FATAL/SOURCE_REFUSED. */
+MUST_CHECK enum code rels_check_readable(const struct pg_options *options, const struct pg_rels *rels,
+                                         struct err *err);
 /* FATAL/SOURCE_TABLE if nothing is selected or a table that is named without wildcard does not exist. */
 MUST_CHECK enum code rels_check_named(const struct pg_options *options, const struct pg_rels *rels,
                                       struct err *err);

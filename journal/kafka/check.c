@@ -5,36 +5,24 @@
 #include "journal/kafka/check.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 
+#include "base/finding.h"
 #include "journal/kafka/topics.h"
-
-static void finding(struct buf *out, const char *id, const char *level, const char *what, const char *mend) {
-    json_t *object = json_pack("{s:s,s:s,s:s,s:s}", "level", level, "id", id, "what", what, "mend", mend);
-    char *json = object ? json_dumps(object, JSON_COMPACT) : NULL;
-    if (out->len)
-        buf_putc(out, ',');
-    buf_puts(out, json ? json
-                       : "{\"level\":\"error\",\"id\":\"kafka\",\"what\":\"an answer of the brokers is not "
-                         "UTF-8\",\"mend\":\"\"}");
-    free(json);
-    json_decref(object);
-}
 
 static void check_brokers(struct buf *list, const struct kafka_journal *j,
                           const struct rd_kafka_metadata *m) {
     char text[256];
     snprintf(text, sizeof text, "%d broker%s answer", m->broker_cnt, m->broker_cnt == 1 ? "" : "s");
-    finding(list, "kafka.brokers", m->broker_cnt >= 3 ? "ok" : "warn", text,
-            m->broker_cnt >= 3
-                ? ""
-                : "Fewer than three brokers: the loss of one can lose what was called durable");
+    finding_put(list, m->broker_cnt >= 3 ? "ok" : "warn", "kafka.brokers", text,
+                m->broker_cnt >= 3
+                    ? ""
+                    : "Fewer than three brokers: the loss of one can lose what was called durable");
     if (j->options->replication > m->broker_cnt) {
         snprintf(text, sizeof text, "replication is %" PRId64 " and there are %d brokers",
                  j->options->replication, m->broker_cnt);
-        finding(list, "kafka.replication", "error", text,
-                "Set journal.kafka.replication to at most the number of brokers");
+        finding_put(list, "error", "kafka.replication", text,
+                    "Set journal.kafka.replication to at most the number of brokers");
     }
 }
 
@@ -42,27 +30,27 @@ static void check_timeout(struct buf *list, struct kafka_handle *h, int32_t brok
     char value[32], text[256];
     kafka_broker_setting(h, broker, "transaction.max.timeout.ms", deadline_us, value, sizeof value);
     if (!*value) {
-        finding(list, "kafka.transaction_timeout", "warn", "the brokers' settings cannot be read",
-                "Grant DescribeConfigs on the cluster, so that they can be checked");
+        finding_put(list, "warn", "kafka.transaction_timeout", "the brokers' settings cannot be read",
+                    "Grant DescribeConfigs on the cluster, so that they can be checked");
         return;
     }
     bool fits = h->journal->options->transaction_timeout_ms <= strtoll(value, NULL, 10);
     snprintf(text, sizeof text, "transaction_timeout is %" PRId64 " ms, the brokers allow %s ms",
              h->journal->options->transaction_timeout_ms, value);
-    finding(list, "kafka.transaction_timeout", fits ? "ok" : "error", text,
-            fits ? "" : "Lower journal.kafka.transaction_timeout");
+    finding_put(list, fits ? "ok" : "error", "kafka.transaction_timeout", text,
+                fits ? "" : "Lower journal.kafka.transaction_timeout");
 }
 
 static void check_create(struct buf *list, struct kafka_handle *h, int64_t deadline_us) {
     CLEANUP_FREE char *name = xasprintf("%s.doctor", h->journal->options->topic_prefix);
     rd_kafka_resp_err_t e = kafka_topic_try(h, name, deadline_us);
     if (!e || e == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
-        finding(list, "kafka.create_topics", "ok", "topics with our prefix can be created", "");
+        finding_put(list, "ok", "kafka.create_topics", "topics with our prefix can be created", "");
     } else {
         struct err err = {0};
         kafka_error(&err, e, "create topics like", name);
-        finding(list, "kafka.create_topics", "error", err.text,
-                "Grant Create on the topics with our prefix, or create them by hand");
+        finding_put(list, "error", "kafka.create_topics", err.text,
+                    "Grant Create on the topics with our prefix, or create them by hand");
     }
 }
 
@@ -82,12 +70,12 @@ static enum code check_topic(struct buf *list, struct kafka_handle *h,
                 "topic '%s' has %d partitions, expected 1; mend: delete it and take a new snapshot", t->topic,
                 t->partition_cnt);
     } else if (kafka_settings_check(&s, h->journal->options, &spec, kafka_replicas(t), &found) == OK) {
-        finding(list, t->topic, s.known ? "ok" : "warn",
-                s.known ? "settings are right" : "settings cannot be read",
-                s.known ? "" : "Grant DescribeConfigs on it");
+        finding_put(list, s.known ? "ok" : "warn", t->topic,
+                    s.known ? "settings are right" : "settings cannot be read",
+                    s.known ? "" : "Grant DescribeConfigs on it");
         return OK;
     }
-    finding(list, t->topic, "error", found.text, "");
+    finding_put(list, "error", t->topic, found.text, "");
     return OK;
 }
 

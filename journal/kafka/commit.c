@@ -24,40 +24,17 @@ static enum code flush(struct kafka_writer *w, int64_t deadline_us, struct err *
     }
 }
 
-/* A full record first, then whenever the deltas since the last one weigh more than it, and when the pipeline
- * is idle. */
-static bool full_due(const struct kafka_writer *w) {
-    return w->full_bytes == 0 || w->delta_bytes > w->full_bytes || w->ends.n_touched == 0;
-}
-
-static void fill(struct kafka_writer *w, const struct commit_record *record, bool full) {
-    w->told = *record;
-    w->told.seq = w->seq + 1;
-    w->told.full = full;
-    w->told.writer = kafka_process_name();
-    w->told.pipeline = w->id;
-    kafka_ends_fill(&w->ends, full, w->foreseen, &w->told);
-    buf_clear(&w->json);
-    commit_record_write(&w->told, &w->json);
-}
-
 static enum code tell(struct kafka_writer *w, const struct commit_record *record, struct err *err) {
-    const struct kafka_topic *t = &w->ends.topics[w->commits];
-    fill(w, record, full_due(w));
+    const struct ends_topic *t = &w->ends.topics[w->commits];
+    enum code code = tell_fill(&w->tell, &w->ends, record, w->foreseen, err);
+    if (code != OK)
+        return kafka_fail(w, code, err);
     struct journal_append a = {
         .topic = w->commits,
         .key = slice_of(w->source),
-        .value = buf_slice(&w->json),
+        .value = buf_slice(&w->tell.json),
     };
-    if (w->json.len > COMMIT_RECORD_BYTES_MAX)
-        return kafka_fail(
-            w,
-            err_set(err, FATAL, ERR_JOURNAL_TOPIC,
-                    "the commit record of this pipeline would have %zu bytes, more than 8 MB: use fewer "
-                    "tables or partitions per topic_prefix",
-                    w->json.len),
-            err);
-    enum code code = kafka_begin(w, err);
+    code = kafka_begin(w, err);
     if (code != OK)
         return code;
     enum writer_step step = w->step;
@@ -70,7 +47,7 @@ static enum code tell(struct kafka_writer *w, const struct commit_record *record
                       err_set(err, FATAL, ERR_JOURNAL_TOPIC,
                               "topic '%s' takes records of at most %zu bytes, a commit record has %zu; mend: "
                               "kafka-configs --alter --topic %s --add-config max.message.bytes=8454144",
-                              t->name, t->bytes_max, w->json.len, t->name),
+                              t->name, t->bytes_max, w->tell.json.len, t->name),
                       err);
 }
 
@@ -80,7 +57,7 @@ static bool can_foresee(const struct kafka_writer *w) {
 }
 
 static enum code check_foreseen(struct kafka_writer *w, struct err *err) {
-    if (!w->foreseen || kafka_ends_as_foreseen(&w->ends))
+    if (!w->foreseen || ends_as_foreseen(&w->ends))
         return OK;
     atomic_store(&((struct kafka_journal *)w->h.journal)->shared, true);
     log_warn("journal",
@@ -160,24 +137,8 @@ static enum code end(struct kafka_writer *w, int64_t deadline_us, struct err *er
 }
 
 static void ended(struct kafka_writer *w, struct commit_record *record) {
-    record->seq = w->told.seq;
-    record->full = w->told.full;
-    record->writer = w->told.writer;
-    record->pipeline = w->told.pipeline;
-    record->topics = w->told.topics;
-    record->n_topics = w->told.n_topics;
-    record->ends = w->told.ends;
-    record->n_ends = w->told.n_ends;
-
-    w->seq = w->told.seq;
-    if (w->told.full) {
-        w->full_bytes = w->json.len;
-        w->delta_bytes = 0;
-    } else {
-        w->delta_bytes += w->json.len;
-    }
-    kafka_process_note(w->pipeline, w->seq);
-    kafka_ends_committed(&w->ends);
+    tell_done(&w->tell, record);
+    ends_committed(&w->ends, 1);
     w->sent = w->acknowledged = 0;
     w->begun = false;
     if (w->transactional)

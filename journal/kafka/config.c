@@ -157,7 +157,9 @@ static enum code check_options(const struct kafka_options *o, struct err *err) {
     return check_properties(o, err);
 }
 
-enum code kafka_journal_open(const void *filled, struct journal **ret, struct err *err) {
+enum code kafka_journal_open(const void *filled, const char *pipeline, struct journal **ret,
+                             struct err *err) {
+    (void)pipeline;
     const struct kafka_options *o = filled;
     *ret = NULL;
     enum code code = check_options(o, err);

@@ -18,6 +18,37 @@ static struct journal_kept kept(const struct journal *journal) {
     return (struct journal_kept){o->compaction_lag_ms * 1000, o->delete_retention_ms * 1000};
 }
 
+/* Kafka comes with its own tools. */
+static enum code refuse(const struct journal *journal, const char *tools, struct err *err) {
+    return err_set(err, FATAL, ERR_USAGE,
+                   "this journal is in Kafka, which has its own tools for that: %s, for topics '%s.*'; "
+                   "and millrace doctor checks its settings",
+                   tools, prefix(journal));
+}
+
+static enum code info(struct journal *journal, const struct journal_env *env, int64_t wait_ms,
+                      struct buf *ret_json, struct err *err) {
+    (void)env, (void)wait_ms, (void)ret_json;
+    return refuse(journal, "kafka-topics.sh --describe, kafka-get-offsets.sh, kafka-log-dirs.sh", err);
+}
+
+static enum code prove(struct journal *journal, const struct journal_env *env, struct buf *findings,
+                       struct err *err) {
+    (void)env, (void)findings;
+    return refuse(journal,
+                  "kafka-dump-log.sh --deep-iteration --verify-index-only, kafka-replica-verification.sh",
+                  err);
+}
+
+static enum code tidy(struct journal *journal, const struct journal_env *env, int64_t *ret_before,
+                      int64_t *ret_after, struct err *err) {
+    (void)env, (void)ret_before, (void)ret_after;
+    return refuse(journal,
+                  "brokers compact by themselves; kafka-configs.sh --alter --entity-type topics "
+                  "(max.compaction.lag.ms, segment.ms)",
+                  err);
+}
+
 const struct journal_ops kafka_journal = {
     .options = &kafka_option_table,
     .open = kafka_journal_open,
@@ -43,4 +74,7 @@ const struct journal_ops kafka_journal = {
     .reader_close = kafka_reader_close,
     .schemas = kafka_schemas,
     .check = kafka_check,
+    .info = info,
+    .prove = prove,
+    .tidy = tidy,
 };

@@ -39,7 +39,8 @@ struct kafka_journal {
 };
 
 /* Checks what the table cannot. FATAL/CONFIG. */
-MUST_CHECK enum code kafka_journal_open(const void *options, struct journal **ret, struct err *err);
+MUST_CHECK enum code kafka_journal_open(const void *options, const char *pipeline, struct journal **ret,
+                                        struct err *err);
 void kafka_journal_close(struct journal *journal);
 static inline struct kafka_journal *kafka_journal_of(struct journal *journal) {
     return (struct kafka_journal *)journal;

@@ -13,7 +13,7 @@
 static rd_kafka_topic_partition_list_t *partitions_of(const struct kafka_writer *w) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(64);
     for (int i = 0; i < w->ends.n; i++) {
-        const struct kafka_topic *t = &w->ends.topics[i];
+        const struct ends_topic *t = &w->ends.topics[i];
         const struct rd_kafka_metadata_topic *found = kafka_directory_find(&w->directory, t->name);
         for (int p = 0; found && p < t->partitions && p < found->partition_cnt; p++)
             if (t->ends[p] >= 0)
@@ -49,7 +49,7 @@ static rd_kafka_topic_partition_list_t *ask_ends(struct kafka_writer *w, int64_t
 }
 
 /* What is wrong with a topic, as the end of a sentence; false: nothing. */
-static bool wrong(const struct kafka_writer *w, const struct kafka_topic *t,
+static bool wrong(const struct kafka_writer *w, const struct ends_topic *t,
                   const rd_kafka_topic_partition_list_t *ends, char *ret, size_t size) {
     const struct rd_kafka_metadata_topic *found = kafka_directory_find(&w->directory, t->name);
     if (!found) {
@@ -78,7 +78,7 @@ static bool wrong(const struct kafka_writer *w, const struct kafka_topic *t,
     return false;
 }
 
-static bool written(const struct kafka_topic *t) {
+static bool written(const struct ends_topic *t) {
     for (int p = 0; p < t->partitions; p++)
         if (t->ends[p] >= 0)
             return true;
@@ -90,13 +90,13 @@ enum code kafka_known_check(struct kafka_writer *w, bool anew, int64_t deadline_
     enum code code = OK;
     rd_kafka_topic_partition_list_t *ends = ask_ends(w, deadline_us);
     for (int i = w->ends.n - 1; i >= 0 && code == OK; i--) {
-        const struct kafka_topic *t = &w->ends.topics[i];
+        const struct ends_topic *t = &w->ends.topics[i];
         if (!written(t) || !wrong(w, t, ends, what, sizeof what))
             continue;
         if (anew) {
             log_warn("journal", "a topic is not as it was left; the snapshot begins it anew",
                      F_STR("topic", t->name), F_STR("what", what));
-            kafka_ends_forget(&w->ends, i);
+            ends_forget(&w->ends, i);
         } else {
             code = err_set(err, FATAL, ERR_JOURNAL_TOPIC, "topic '%s' %s. " KAFKA_RESNAPSHOT, t->name, what);
         }

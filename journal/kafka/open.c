@@ -34,8 +34,7 @@ static enum code fence(struct kafka_writer *w, int64_t deadline_us, struct err *
 struct history {
     struct kafka_writer *w;
     struct arena arena;
-    uint64_t seq;         /* of the record read last, 0 = none */
-    bool whole;           /* the ends stand on a full record and every delta since */
+    struct recall recall;
     struct buf json, key; /* of the newest */
     int64_t offset;
 };
@@ -47,31 +46,22 @@ static enum code learn(void *arg, const rd_kafka_message_t *m, struct err *err) 
     enum code code = kafka_commit_parse(m, hist->w->h.journal->commits, &hist->arena, &r, err);
     if (code != OK)
         return code;
-    if (r.full || r.seq == 1) {
-        hist->whole = true;
-        kafka_ends_reset(&hist->w->ends);
-    } else if (r.seq != hist->seq + 1) {
-        hist->whole = false; /* records before it were compacted away, or we came in too late */
-    }
-    hist->seq = r.seq;
     hist->offset = m->offset;
     buf_clear(&hist->json);
     buf_put(&hist->json, m->payload, m->len);
     buf_clear(&hist->key);
     buf_put(&hist->key, m->key, m->key_len);
-    return kafka_ends_apply(&hist->w->ends, &r, err);
+    return recall_record(&hist->recall, &r, err);
 }
 
 static enum code read_back(struct history *hist, struct kafka_handle *reader, int64_t low, int64_t end,
                            int64_t deadline_us, struct err *err) {
     for (int64_t span = 64;; span *= 16) {
         int64_t from = end - span > low ? end - span : low;
-        kafka_ends_reset(&hist->w->ends);
-        hist->seq = 0;
-        hist->whole = false;
+        recall_restart(&hist->recall);
         enum code code =
             kafka_range_read(reader, hist->w->h.journal->commits, from, end, deadline_us, learn, hist, err);
-        if (code != OK || hist->whole || from == low)
+        if (code != OK || hist->recall.whole || from == low)
             return code;
     }
 }
@@ -89,11 +79,11 @@ static enum code ask_topic(struct kafka_writer *w, struct kafka_handle *reader,
                            const struct rd_kafka_metadata_topic *t, int64_t deadline_us, struct err *err) {
     enum code code = OK;
     struct kafka_settings s = {0};
-    int i = kafka_ends_find(&w->ends, t->topic);
+    int i = ends_find(&w->ends, t->topic);
     if (i < 0)
         code = kafka_settings_read(&w->h, t->topic, deadline_us, &s, err);
     if (i < 0 && code == OK)
-        i = kafka_ends_add(&w->ends, t->topic, t->partition_cnt, s.compact);
+        i = ends_add(&w->ends, t->topic, t->partition_cnt, s.compact);
     for (int p = 0; code == OK && p < w->ends.topics[i].partitions; p++) {
         int64_t low, end;
         code = kafka_watermarks(reader, t->topic, p, deadline_us, &low, &end, err);
@@ -124,16 +114,6 @@ static char *pipeline_name(const struct kafka_journal *j, const char *source) {
     return xasprintf("%s.%s", j->options->topic_prefix, source);
 }
 
-static enum code check_overtaken(const char *pipeline, const struct commit_record *last, struct err *err) {
-    uint64_t seq = kafka_process_seq(pipeline);
-    if (seq && last->seq > seq && last->writer && strcmp(last->writer, kafka_process_name()) != 0)
-        return err_set(err, FATAL, ERR_JOURNAL_FENCED,
-                       "a newer capture agent has taken over pipeline '%s': it committed record %" PRIu64
-                       ", our last was %" PRIu64 ". Stop one of the two",
-                       pipeline, last->seq, seq);
-    return OK;
-}
-
 enum code kafka_overtaken(struct journal *journal, const struct journal_env *env, const char *source,
                           int64_t wait_ms, struct err *err) {
     struct journal_reader *reader = NULL;
@@ -146,7 +126,7 @@ enum code kafka_overtaken(struct journal *journal, const struct journal_env *env
         code =
             kafka_commits_last(reader, kafka_left_ms(env, deadline_us, wait_ms), &arena, &last, &offset, err);
     if (code == OK && last)
-        code = check_overtaken(pipeline, last, err);
+        code = process_overtaken(pipeline, last, err);
     kafka_reader_close(reader);
     arena_free(&arena);
     return code;
@@ -160,7 +140,7 @@ static enum code check_owner(const struct kafka_writer *w, const struct history 
                        "topic_prefix serves one source. "
                        "Choose another journal.kafka.topic_prefix, or name the source as before",
                        w->h.journal->commits, (int)hist->key.len, hist->key.data, w->source);
-    return check_overtaken(w->pipeline, last, err);
+    return process_overtaken(w->pipeline, last, err);
 }
 
 static enum code recall(struct kafka_writer *w, struct kafka_handle *reader, struct history *hist,
@@ -176,11 +156,11 @@ static enum code recall(struct kafka_writer *w, struct kafka_handle *reader, str
         return err_set(err, RETRY, ERR_JOURNAL_UNREACHABLE, "topic '%s' has no leader", topic);
     if (code == OK)
         code = read_back(hist, reader, low, end, deadline_us, err);
-    if (code == OK && !hist->seq)
+    if (code == OK && !hist->recall.seq)
         return kafka_known_empty(w, reader, deadline_us, err);
     if (code != OK)
         return code;
-    if (!hist->whole)
+    if (!hist->recall.whole)
         code = ask(w, reader, deadline_us, err);
     if (code != OK)
         return code;
@@ -192,12 +172,8 @@ static enum code recall(struct kafka_writer *w, struct kafka_handle *reader, str
         code = check_owner(w, hist, last, err);
     if (code != OK)
         return code;
-    /* In the middle of a snapshot the source begins it again. */
-    bool anew = w->h.env->anew || (last->position.commit == 0 && !last->boundary);
-    w->seq = last->seq;
-    w->born = last->position.generation + anew;
-    if (last->pipeline)
-        snprintf(w->id, sizeof w->id, "%s", last->pipeline);
+    bool anew;
+    w->born = tell_resume(&w->tell, last, w->h.env->anew, &anew);
     *ret_last = last;
     return kafka_known_check(w, anew, deadline_us, err);
 }
@@ -205,7 +181,7 @@ static enum code recall(struct kafka_writer *w, struct kafka_handle *reader, str
 static enum code recall_with_reader(struct kafka_writer *w, int64_t deadline_us, struct arena *arena,
                                     struct commit_record **ret_last, struct err *err) {
     struct kafka_handle reader;
-    struct history hist = {.w = w};
+    struct history hist = {.w = w, .recall = {.ends = &w->ends}};
     enum code code = kafka_handle_open(&reader, w->h.journal, w->h.env, KAFKA_READER, NULL, NULL, err);
     if (code == OK)
         code = recall(w, &reader, &hist, deadline_us, arena, ret_last, err);
@@ -214,6 +190,10 @@ static enum code recall_with_reader(struct kafka_writer *w, int64_t deadline_us,
     buf_free(&hist.json);
     buf_free(&hist.key);
     return code;
+}
+
+static void topic_free(void *handle) {
+    rd_kafka_topic_destroy(handle);
 }
 
 enum code kafka_writer_open(struct journal *journal, const struct journal_env *env, const char *source,
@@ -228,7 +208,8 @@ enum code kafka_writer_open(struct journal *journal, const struct journal_env *e
     w->pipeline = pipeline_name(j, source);
     w->transactional = j->options->delivery == KAFKA_EXACTLY_ONCE;
     w->born = 1;
-    kafka_random_name(w->id);
+    w->ends.handle_free = topic_free;
+    random_name(w->tell.pipeline);
     pace_init(&w->pace, j->options->pause_ms * 1000);
     enum code code = kafka_handle_open(&w->h, j, env, KAFKA_WRITER, source, &kafka_writer_hooks, err);
     if (code == OK)

@@ -110,10 +110,9 @@ static enum code stream_peek(struct kafka_reader *r, struct kafka_stream *s, con
                              struct err *err) {
     if (kafka_stream_empty(r, s))
         return AGAIN;
-    const rd_kafka_message_t *m = s->messages[s->next];
+    const rd_kafka_message_t *m = *ret = s->messages[s->next];
     if (!m->err) {
         s->eof = -1;
-        *ret = m;
         return OK;
     }
     if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
@@ -149,9 +148,11 @@ static void record_of(rd_kafka_message_t *m, struct journal_record *ret) {
     if (rd_kafka_message_headers(m, &headers))
         return;
     ret->header = header_of(headers, "millrace");
-    ret->other_key = header_of(headers, "__debezium.oldkey");
-    if (!ret->other_key.data)
-        ret->other_key = header_of(headers, "__debezium.newkey");
+    static const char *const others[] = {"__debezium.oldkey", "__debezium.newkey"};
+    for (size_t i = 0; i < 2 && !ret->other_name; i++) {
+        ret->other_key = header_of(headers, others[i]);
+        ret->other_name = ret->other_key.data ? others[i] : NULL;
+    }
 }
 
 /* ---- streams
@@ -209,6 +210,8 @@ enum code kafka_stream_open(struct journal_reader *jr, const char *topic, int pa
         code = stream_range(r, topic, partition, offset, &low, &end, err);
     if (code != OK)
         return code;
+    if (offset == JOURNAL_EARLIEST)
+        offset = low;
     if (offset < low || offset > end)
         return err_set(err, FATAL, ERR_JOURNAL_GAP,
                        "topic '%s', partition %d holds offsets from %" PRId64 " to before %" PRId64

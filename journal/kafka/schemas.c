@@ -1,18 +1,12 @@
-/* Ids count from 1, given by the one writer; a schema is written in the transaction that first uses it (or
- * before), so whoever can read a change can read its schema. Ids are never used twice: compaction keeps one
- * record per id. */
 #include "journal/kafka/schemas.h"
 
 #include <assert.h>
 #include <inttypes.h>
-#include <jansson.h>
-#include <stdio.h>
 
 #include "journal/kafka/writer.h"
+#include "journal/schema_texts.h"
 
-#define ID_MAX           1000000
-#define SCHEMA_BYTES_MAX (4 << 20)
-#define WAIT_MS          5000
+#define WAIT_MS 5000
 
 struct kafka_store {
     struct schema_store base;
@@ -20,105 +14,18 @@ struct kafka_store {
     const struct kafka_journal *journal;
     struct kafka_writer *writer; /* NULL: get only */
     int topic;
-    struct kafka_handle reader;     /* opened when first needed */
-    int64_t next;                   /* offset that was not read yet */
-    struct slice *texts;            /* by id; data owned, NULL = unknown */
-    uint32_t n, cap;                /* ids below n may be known */
-    uint32_t *slots, n_slots, used; /* hash of texts to ids, 0 = empty */
+    struct kafka_handle reader; /* opened when first needed */
+    int64_t next;               /* offset that was not read yet */
+    struct schema_texts known;
 };
-
-/* ---- texts by id and ids by text
- * -------------------------------------------------------------------------------- */
-
-static uint64_t hash_of(struct slice text) {
-    uint64_t h = 14695981039346656037u; /* FNV-1a */
-    for (size_t i = 0; i < text.len; i++)
-        h = (h ^ (unsigned char)text.data[i]) * 1099511628211u;
-    return h;
-}
-
-/* The slot that holds the text's id, or the empty one where it belongs. */
-static uint32_t *slot_of(const struct kafka_store *s, struct slice text) {
-    uint32_t i = (uint32_t)hash_of(text) & (s->n_slots - 1);
-    while (s->slots[i] && !slice_eq(s->texts[s->slots[i]], text))
-        i = (i + 1) & (s->n_slots - 1);
-    return &s->slots[i];
-}
-
-static uint32_t id_of(const struct kafka_store *s, struct slice text) {
-    return s->n_slots ? *slot_of(s, text) : 0;
-}
-
-static void grow_slots(struct kafka_store *s) {
-    if (s->n_slots && (s->used + 1) * 2 <= s->n_slots)
-        return;
-    free(s->slots);
-    s->n_slots = s->n_slots ? s->n_slots * 2 : 64;
-    s->slots = xcalloc(s->n_slots, sizeof *s->slots);
-    for (uint32_t id = 1; id < s->n; id++)
-        if (s->texts[id].data && !*slot_of(s, s->texts[id]))
-            *slot_of(s, s->texts[id]) = id;
-}
-
-static void remember(struct kafka_store *s, uint32_t id, struct slice text) {
-    if (id >= s->cap) {
-        uint32_t cap = s->cap ? s->cap : 64;
-        while (cap <= id)
-            cap *= 2;
-        s->texts = xrealloc(s->texts, cap * sizeof *s->texts);
-        memset(s->texts + s->cap, 0, (cap - s->cap) * sizeof *s->texts);
-        s->cap = cap;
-    }
-    grow_slots(s);
-    s->texts[id] = slice_make(xstrndup(text.data, text.len), text.len);
-    if (id >= s->n)
-        s->n = id + 1;
-    uint32_t *slot = slot_of(s, text);
-    if (!*slot)
-        *slot = id;
-    s->used++;
-}
-
-static bool known(const struct kafka_store *s, uint32_t id) {
-    return id < s->n && s->texts[id].data;
-}
 
 /* ---- reading the topic
  * ------------------------------------------------------------------------------------------ */
 
-static enum code rubbish(struct err *err, const struct kafka_store *s, int64_t offset, const char *what) {
-    return err_set(err, FATAL, ERR_REGISTRY_REFUSED, "topic '%s', offset %" PRId64 ": %s",
-                   s->journal->schemas, offset, what);
-}
-
-static enum code learn_json(struct kafka_store *s, const json_t *root, int64_t offset, struct err *err) {
-    const json_t *id = json_object_get(root, "id");
-    const json_t *schema = json_object_get(root, "schema");
-    if (!json_is_integer(id) || json_integer_value(id) < 1 || json_integer_value(id) > ID_MAX ||
-        !json_is_string(schema))
-        return rubbish(err, s, offset, "not a schema record");
-    uint32_t number = (uint32_t)json_integer_value(id);
-    struct slice text = slice_make(json_string_value(schema), json_string_length(schema));
-    if (text.len > SCHEMA_BYTES_MAX)
-        return rubbish(err, s, offset, "a schema larger than 4 MB");
-    if (!known(s, number)) {
-        remember(s, number, text);
-    } else if (!slice_eq(s->texts[number], text)) {
-        return rubbish(err, s, offset, "a second schema under an id that is taken");
-    }
-    return OK;
-}
-
 static enum code learn(void *arg, const rd_kafka_message_t *m, struct err *err) {
     struct kafka_store *s = arg;
-    json_error_t why;
     s->next = m->offset + 1;
-    if (m->len > 2 * SCHEMA_BYTES_MAX + 4096)
-        return rubbish(err, s, m->offset, "a record larger than any schema's");
-    json_t *root = m->len ? json_loadb(m->payload, m->len, JSON_REJECT_DUPLICATES, &why) : NULL;
-    enum code code = root ? learn_json(s, root, m->offset, err) : rubbish(err, s, m->offset, "not JSON");
-    json_decref(root);
-    return code;
+    return schema_texts_learn(&s->known, slice_make(m->payload, m->len), m->offset, err);
 }
 
 /* What was committed since the last time. */
@@ -149,18 +56,10 @@ static enum code registry_error(enum code code, struct err *err) {
     return code;
 }
 
-static enum code append(struct kafka_store *s, uint32_t id, const char *subject, struct slice text,
-                        struct err *err) {
-    char key[16];
+static enum code append(struct kafka_store *s, const struct schema_record *record, struct err *err) {
     int64_t deadline_us = kafka_deadline(s->env, WAIT_MS);
-    json_t *root =
-        json_pack("{s:i,s:s,s:s%}", "id", (int)id, "subject", subject, "schema", text.data, text.len);
-    char *json = root ? json_dumps(root, JSON_COMPACT) : NULL;
-    json_decref(root);
-    if (!json)
-        return err_set(err, FATAL, ERR_REGISTRY_REFUSED, "the schema of '%s' is not UTF-8", subject);
-    snprintf(key, sizeof key, "%" PRIu32, id);
-    struct journal_append a = {.topic = s->topic, .key = slice_of(key), .value = slice_of(json)};
+    struct journal_append a = {
+        .topic = s->topic, .key = slice_of(record->key), .value = slice_of(record->json)};
     struct journal_writer *w = (struct journal_writer *)s->writer;
     enum code code = kafka_append(w, &a, err);
     while (code == AGAIN && !kafka_over(s->env, deadline_us)) {
@@ -168,56 +67,50 @@ static enum code append(struct kafka_store *s, uint32_t id, const char *subject,
         if (code == OK)
             code = kafka_append(w, &a, err);
     }
-    free(json);
     return code == AGAIN ? kafka_timeout(&s->writer->h, "append a schema", err) : code;
 }
 
 static enum code put(struct schema_store *base, const char *subject, struct slice text, uint32_t *ret_id,
                      struct err *err) {
     struct kafka_store *s = (struct kafka_store *)base;
+    struct schema_record record;
     assert(s->writer);
-    *ret_id = id_of(s, text);
+    *ret_id = schema_texts_id(&s->known, text);
     if (*ret_id)
         return OK;
-    if (text.len > SCHEMA_BYTES_MAX)
-        return err_set(err, FATAL, ERR_REGISTRY_REFUSED, "the schema of '%s' has %zu bytes, more than 4 MB",
-                       subject, text.len);
-    uint32_t id = s->n ? s->n : 1;
-    if (id > ID_MAX)
-        return err_set(err, FATAL, ERR_REGISTRY_REFUSED, "topic '%s' holds %d schemas, which is the limit",
-                       s->journal->schemas, ID_MAX);
-    enum code code = append(s, id, subject, text, err);
+    enum code code = schema_texts_record(&s->known, subject, text, &record, err);
     if (code != OK)
         return code;
-    remember(s, id, text);
-    *ret_id = id;
+    code = append(s, &record, err);
+    free(record.json);
+    if (code != OK)
+        return code;
+    schema_texts_add(&s->known, record.id, text);
+    *ret_id = record.id;
     return OK;
 }
 
 static enum code get(struct schema_store *base, uint32_t id, struct slice *ret_json, struct err *err) {
     struct kafka_store *s = (struct kafka_store *)base;
     int64_t deadline_us = kafka_deadline(s->env, WAIT_MS);
-    while (!known(s, id)) {
+    while (!schema_texts_known(&s->known, id)) {
         enum code code = read_new(s, deadline_us, err);
         if (code != OK)
             return registry_error(code, err);
-        if (known(s, id))
+        if (schema_texts_known(&s->known, id))
             break;
         rd_kafka_poll(s->reader.rk, kafka_left_ms(s->env, deadline_us, 50));
         if (kafka_over(s->env, deadline_us))
             return err_set(err, REJECT, ERR_SCHEMA_UNKNOWN, "topic '%s' holds no schema with id %" PRIu32,
                            s->journal->schemas, id);
     }
-    *ret_json = s->texts[id];
+    *ret_json = s->known.texts[id];
     return OK;
 }
 
 static void store_free(struct schema_store *base) {
     struct kafka_store *s = (struct kafka_store *)base;
-    for (uint32_t i = 0; i < s->n; i++)
-        free((char *)s->texts[i].data);
-    free(s->texts);
-    free(s->slots);
+    schema_texts_free(&s->known);
     kafka_handle_close(&s->reader);
     free(s);
 }
@@ -230,6 +123,7 @@ enum code kafka_schemas(struct journal *journal, const struct journal_env *env, 
     s->base = (struct schema_store){.put = put, .get = get, .free = store_free};
     s->env = env;
     s->journal = kafka_journal_of(journal);
+    s->known.topic = s->journal->schemas;
     s->writer = writer ? kafka_writer_of(writer) : NULL;
     *ret = NULL;
     if (writer)

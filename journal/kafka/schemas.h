@@ -1,5 +1,4 @@
-/* Schemas kept in the journal itself, topic <prefix>.schemas: key = decimal id, value =
- * {"id":..,"subject":..,"schema":".."}. */
+/* Schemas kept in the journal itself, see journal/schema_texts.h. */
 #pragma once
 
 #include "journal/kafka/kafka.h"

@@ -1,14 +1,10 @@
 /* Appending, and what the delivery reports say.
  *
- * Threads: one handle is one thread's, but `requested` (atomics of pace.h); the names at the end of the file
- * are shared by all handles, under a lock. */
+ * Threads: one handle is one thread's, but `requested` (atomics of pace.h). */
 #include "journal/kafka/writer.h"
 
 #include <assert.h>
 #include <inttypes.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -87,7 +83,7 @@ static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *handle)
                    &err);
     } else {
         kafka_heard(&w->h);
-        kafka_ends_note(&w->ends, topic, m->partition, m->offset);
+        ends_note(&w->ends, topic, m->partition, m->offset);
     }
 }
 
@@ -158,7 +154,7 @@ static enum code check_batch(struct kafka_writer *w, const char *topic, size_t b
 static enum code open_topic(struct kafka_writer *w, const struct topic_spec *spec, int partitions, int known,
                             size_t bytes_max, bool internal, int64_t deadline_us, int *ret, struct err *err) {
     struct kafka_made made;
-    int i = kafka_ends_find(&w->ends, spec->name);
+    int i = ends_find(&w->ends, spec->name);
     if (i >= 0 && w->ends.topics[i].open) {
         *ret = i;
         return OK;
@@ -173,14 +169,14 @@ static enum code open_topic(struct kafka_writer *w, const struct topic_spec *spe
         return code;
     bool first = i < 0;
     if (first)
-        i = kafka_ends_add(&w->ends, spec->name, made.partitions, spec->compacted);
-    struct kafka_topic *t = &w->ends.topics[i];
+        i = ends_add(&w->ends, spec->name, made.partitions, spec->compacted);
+    struct ends_topic *t = &w->ends.topics[i];
     if (first)
         t->born = w->born;
     t->compacted = spec->compacted;
     t->internal = internal;
     t->bytes_max = made.bytes_max;
-    t->rkt = rd_kafka_topic_new(w->h.rk, spec->name, NULL);
+    t->handle = rd_kafka_topic_new(w->h.rk, spec->name, NULL);
     t->open = true;
     *ret = i;
     return OK;
@@ -256,12 +252,12 @@ static size_t wire_bytes(const struct journal_append *a) {
     return bytes;
 }
 
-static rd_kafka_resp_err_t produce(struct kafka_writer *w, const struct kafka_topic *t,
+static rd_kafka_resp_err_t produce(struct kafka_writer *w, const struct ends_topic *t,
                                    const struct journal_append *a, size_t bytes) {
     rd_kafka_headers_t *headers = headers_of(a);
     struct parcel *parcel = parcel_new(&w->parcels, a->topic, (uint32_t)bytes, a->value);
     rd_kafka_vu_t vus[6] = {
-        {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = t->rkt},
+        {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = t->handle},
         {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = a->partition},
         {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)a->key.data, a->key.len}},
         {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {a->value.data ? parcel->payload : NULL, a->value.len}},
@@ -284,7 +280,7 @@ static rd_kafka_resp_err_t produce(struct kafka_writer *w, const struct kafka_to
 enum code kafka_append(struct journal_writer *jw, const struct journal_append *a, struct err *err) {
     struct kafka_writer *w = kafka_writer_of(jw);
     assert(a->topic >= 0 && a->topic < w->ends.n && w->ends.topics[a->topic].open);
-    const struct kafka_topic *t = &w->ends.topics[a->topic];
+    const struct ends_topic *t = &w->ends.topics[a->topic];
     assert(a->partition >= 0 && a->partition < t->partitions);
     if (w->failed.code != OK)
         return kafka_writer_check(w, err);
@@ -314,7 +310,7 @@ enum code kafka_append(struct journal_writer *jw, const struct journal_append *a
     }
     w->step = WRITER_FILLING;
     w->sent++;
-    kafka_ends_sent(&w->ends, a->topic, a->partition);
+    ends_sent(&w->ends, a->topic, a->partition);
     w->queued_bytes += bytes;
     return OK;
 }
@@ -348,66 +344,11 @@ void kafka_writer_close(struct journal_writer *jw) {
             rd_kafka_error_destroy(error);
     }
     kafka_directory_free(&w->directory);
-    kafka_ends_free(&w->ends);
+    ends_free(&w->ends);
     kafka_handle_close(&w->h);
     parcels_free(&w->parcels); /* only now: the handle sends from them */
-    buf_free(&w->json);
+    tell_free(&w->tell);
     free(w->source);
     free(w->pipeline);
     free(w);
-}
-
-/* ---- what this process knows of itself
- * -------------------------------------------------------------------------- */
-
-static pthread_mutex_t process_lock = PTHREAD_MUTEX_INITIALIZER;
-static char process_name[KAFKA_NAME_BYTES];
-static struct process_pipeline {
-    struct process_pipeline *next;
-    uint64_t seq;
-    char name[];
-} * process_pipelines;
-
-void kafka_random_name(char *ret) {
-    unsigned char bytes[(KAFKA_NAME_BYTES - 1) / 2];
-    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
-        abort();
-    for (size_t i = 0; i < sizeof bytes; i++)
-        snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
-}
-
-const char *kafka_process_name(void) {
-    pthread_mutex_lock(&process_lock);
-    if (!process_name[0])
-        kafka_random_name(process_name);
-    pthread_mutex_unlock(&process_lock);
-    return process_name;
-}
-
-static struct process_pipeline *process_find(const char *pipeline) {
-    struct process_pipeline *p = process_pipelines;
-    while (p && strcmp(p->name, pipeline) != 0)
-        p = p->next;
-    return p;
-}
-
-uint64_t kafka_process_seq(const char *pipeline) {
-    pthread_mutex_lock(&process_lock);
-    const struct process_pipeline *p = process_find(pipeline);
-    uint64_t seq = p ? p->seq : 0;
-    pthread_mutex_unlock(&process_lock);
-    return seq;
-}
-
-void kafka_process_note(const char *pipeline, uint64_t seq) {
-    pthread_mutex_lock(&process_lock);
-    struct process_pipeline *p = process_find(pipeline);
-    if (!p) {
-        p = xcalloc(1, sizeof *p + strlen(pipeline) + 1);
-        memcpy(p->name, pipeline, strlen(pipeline) + 1);
-        p->next = process_pipelines;
-        process_pipelines = p;
-    }
-    p->seq = seq;
-    pthread_mutex_unlock(&process_lock);
 }

@@ -10,28 +10,25 @@
  * deliveries), commit.c (the arrows from FILLING on). */
 #pragma once
 
-#include "journal/kafka/ends.h"
 #include "journal/kafka/pace.h"
 #include "journal/kafka/parcel.h"
 #include "journal/kafka/topics.h"
-
-#define KAFKA_NAME_BYTES 33 /* of a random name, with its NUL */
+#include "journal/tell.h"
 
 enum writer_step { WRITER_IDLE, WRITER_FILLING, WRITER_FLUSHING, WRITER_TELLING, WRITER_ENDING };
 
 struct kafka_writer {
     struct kafka_handle h; /* first: the delivery callback gets its address */
     char *source;
-    char *pipeline;            /* prefix and source: key of what this process knows of the pipeline */
-    char id[KAFKA_NAME_BYTES]; /* commit_record.pipeline */
-    uint64_t born;             /* of topics that this writer is the first to know */
+    char *pipeline; /* prefix and source: key of what this process knows of the pipeline */
+    uint64_t born;  /* of topics that this writer is the first to know */
     bool transactional;
     enum writer_step step;
     bool begun; /* a Kafka transaction is open */
     struct pace pace;
 
     struct kafka_directory directory;
-    struct kafka_ends ends;
+    struct ends ends;
     int commits; /* number of the commits topic */
 
     uint64_t sent, acknowledged; /* records of this transaction */
@@ -39,12 +36,8 @@ struct kafka_writer {
     struct parcels parcels;      /* their payloads */
     struct err failed;           /* .code != OK: the handle is of no more use */
 
-    uint64_t seq;              /* of the last commit */
-    struct commit_record told; /* the record under way */
-    bool foreseen;             /* it was sent before its ends were acknowledged */
-    struct buf json;
-    size_t full_bytes;  /* size of the last full record, 0 = none yet by this writer */
-    size_t delta_bytes; /* of all records since */
+    struct tell tell;
+    bool foreseen; /* the record under way was sent before its ends were acknowledged */
     int64_t commit_began_us, end_began_us;
     unsigned end_lost; /* h.lost when the end began */
 };
@@ -52,13 +45,6 @@ struct kafka_writer {
 static inline struct kafka_writer *kafka_writer_of(struct journal_writer *w) {
     return (struct kafka_writer *)w;
 }
-
-void kafka_random_name(char *ret);
-/* The random name of this process, as it stands in its commit records. @threads any */
-const char *kafka_process_name(void);
-/* The last commit of `pipeline` that this process made, 0 = none. @threads any */
-uint64_t kafka_process_seq(const char *pipeline);
-void kafka_process_note(const char *pipeline, uint64_t seq);
 
 extern const struct kafka_hooks kafka_writer_hooks;
 /* Keeps the error for every later call and returns it. FATAL from here on as well. */

@@ -1,21 +1,6 @@
-/* What `millrace doctor` asks of a replica: findings as JSON objects separated by ',', each
- * {"level":"error|warn|ok","id":"...","what":"...","mend":"..."}. Nothing is changed on the replica. */
-#include <jansson.h>
-
+/* What `millrace doctor` asks of a replica. Nothing is changed there. */
+#include "base/finding.h"
 #include "sink/postgres/postgres.h"
-
-static void find(struct buf *findings, const char *level, const char *id, const char *what,
-                 const char *mend) {
-    json_t *object = json_pack("{s:s, s:s, s:s, s:s}", "level", level, "id", id, "what", what, "mend", mend);
-    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-    if (text) {
-        if (findings->len)
-            buf_putc(findings, ',');
-        buf_puts(findings, text);
-    }
-    free(text);
-    json_decref(object);
-}
 
 /* One row of booleans and what each means when it is false. */
 static const char check_sql[] =
@@ -33,13 +18,13 @@ static const char check_sql[] =
 
 static void check_write(const PGresult *result, struct buf *findings) {
     if (!result_bool(result, 0, 0))
-        find(findings, "error", "replica-standby", "the server is a standby and takes no writes",
-             "point the sink's url at a primary");
+        finding_put(findings, "error", "replica-standby", "the server is a standby and takes no writes",
+                    "point the sink's url at a primary");
     else if (!result_bool(result, 0, 1))
-        find(findings, "error", "replica-read-only", "default_transaction_read_only is on",
-             "ALTER ROLE ... SET default_transaction_read_only = off");
+        finding_put(findings, "error", "replica-read-only", "default_transaction_read_only is on",
+                    "ALTER ROLE ... SET default_transaction_read_only = off");
     else
-        find(findings, "ok", "replica-writable", "the replica takes writes", "");
+        finding_put(findings, "ok", "replica-writable", "the replica takes writes", "");
 }
 
 static void check_rights(const PGresult *result, const struct postgres_options *options,
@@ -52,34 +37,35 @@ static void check_rights(const PGresult *result, const struct postgres_options *
                                           role, role);
     bool may_create = result_bool(result, 0, 3), schema = result_bool(result, 0, 4);
     if (!schema && !may_create)
-        find(findings, "error", "replica-schema", "the role cannot create schema millrace", create);
+        finding_put(findings, "error", "replica-schema", "the role cannot create schema millrace", create);
     else if (!result_bool(result, 0, 5))
-        find(findings, "error", "replica-schema", "the role cannot write the tables of schema millrace",
-             tables);
+        finding_put(findings, "error", "replica-schema",
+                    "the role cannot write the tables of schema millrace", tables);
     else
-        find(findings, "ok", "replica-schema",
-             schema ? "schema millrace is there" : "schema millrace can be created", "");
+        finding_put(findings, "ok", "replica-schema",
+                    schema ? "schema millrace is there" : "schema millrace can be created", "");
     if (!may_create && options->create_tables)
-        find(findings, "warn", "replica-create",
-             "the role cannot create schemas, so tables of new schemas cannot be created", create);
+        finding_put(findings, "warn", "replica-create",
+                    "the role cannot create schemas, so tables of new schemas cannot be created", create);
     if (!result_bool(result, 0, 2))
-        find(findings, "error", "replica-temporary",
-             "the role cannot create temporary tables, which batches go through", temporary);
+        finding_put(findings, "error", "replica-temporary",
+                    "the role cannot create temporary tables, which batches go through", temporary);
 }
 
 static void check_session(const struct session *s, const PGresult *result, struct buf *findings) {
     CLEANUP_FREE char *grant = xasprintf(
         "as superuser: GRANT SET ON PARAMETER session_replication_role TO %s", result_name(result, 0, 9));
     if (s->options->triggers == TRIGGERS_OFF && !s->role_replica)
-        find(findings, "warn", "replica-triggers",
-             "the role cannot switch triggers and foreign keys off; tables that have them will be refused",
-             s->version >= 150000 ? grant
-                                  : "before PostgreSQL 15 only a superuser can; or set triggers: fire");
+        finding_put(
+            findings, "warn", "replica-triggers",
+            "the role cannot switch triggers and foreign keys off; tables that have them will be refused",
+            s->version >= 150000 ? grant
+                                 : "before PostgreSQL 15 only a superuser can; or set triggers: fire");
     if (!result_bool(result, 0, 6)) {
         CLEANUP_FREE char *what =
             xasprintf("the database's encoding is %s: characters it lacks cannot be written",
                       result_name(result, 0, 7));
-        find(findings, "warn", "replica-encoding", what, "use a database with encoding UTF8");
+        finding_put(findings, "warn", "replica-encoding", what, "use a database with encoding UTF8");
     }
 }
 
@@ -92,11 +78,11 @@ enum code pg_check(const void *options, const struct target_env *env, int64_t wa
     if (code != OK && why.id == ERR_STOPPED)
         return err_set(err, code, why.id, "%s", why.text);
     if (code != OK) {
-        find(findings, "error", err_name(why.id), why.text,
-             "check the sink's url, the server and its pg_hba.conf");
+        finding_put(findings, "error", err_name(why.id), why.text,
+                    "check the sink's url, the server and its pg_hba.conf");
         return OK;
     }
-    find(findings, "ok", "replica-reachable", "the replica answers", "");
+    finding_put(findings, "ok", "replica-reachable", "the replica answers", "");
     s.deadline_us = clock_mono(env->clock) + wait_ms * 1000;
     code = session_run(&s, check_sql, 0, NULL, &result, err);
     if (code == OK) {

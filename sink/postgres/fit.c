@@ -2,7 +2,7 @@
 
 #include "base/log.h"
 #include "sink/postgres/sql.h"
-#include "sink/postgres/type_name.h"
+#include "sink/values/type_name.h"
 #include "sink/postgres/user_types.h"
 
 enum code fit_names(struct session *s, const struct table *table, struct err *err) {
@@ -148,13 +148,6 @@ static enum code plan_missing(struct plan *p, const struct column *column, bool 
                          p->table->schema, p->table->name, column->name);
 }
 
-/* A text column holds the exact text of every kind. It is also how a type that changed in the source is
- * passed: older rows of the journal have the old one, newer rows the new one. */
-static bool text_holds(const struct type_name *have) {
-    return !have->array && have->n_mods == 0 &&
-           (strcmp(have->base, "text") == 0 || strcmp(have->base, "character varying") == 0);
-}
-
 static enum code plan_type(struct plan *p, const struct column *column, const struct shape_column *have,
                            struct err *err) {
     struct type_name source, replica;
@@ -162,7 +155,7 @@ static enum code plan_type(struct plan *p, const struct column *column, const st
         return OK;
     bool parsed = type_parse(column->type, &source), widens = false;
     if (parsed && type_parse(have->type, &replica)) {
-        if (type_widens(&source, &replica) || text_holds(&replica))
+        if (type_widens(&source, &replica) || type_holds_any(&replica))
             return OK;
         widens = type_widens(&replica, &source);
     }

@@ -2,10 +2,7 @@
 #pragma once
 
 #include "base/option.h"
-
-enum schema_change { SCHEMA_EVOLVE, SCHEMA_STOP, SCHEMA_IGNORE };
-enum triggers { TRIGGERS_OFF, TRIGGERS_FIRE };
-enum on_missing { MISSING_INSERT, MISSING_STOP };
+#include "sink/policy.h"
 
 struct postgres_options {
     const char *url;

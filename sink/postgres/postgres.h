@@ -4,7 +4,7 @@
 #include "base/metrics.h"
 #include "sink/postgres/session.h"
 #include "sink/postgres/shape.h"
-#include "sink/postgres/values.h"
+#include "sink/values/values.h"
 
 /* One column of the source's table as the replica takes it. */
 struct replica_column {
@@ -93,6 +93,7 @@ target_park_f pg_park;
 target_reset_f pg_reset;
 target_status_f pg_status;
 target_check_f pg_check;
+target_suggest_f pg_suggest; /* suggest.c */
 /* Gives up what was claimed, so that a successor need not wait for the lease. */
 void pg_release(struct pg_target *t);
 /* What this sink has done to a table: never written; written; written before a reset, so that it may be

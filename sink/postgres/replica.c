@@ -195,11 +195,13 @@ static enum code settle(struct pg_target *t, struct replica *r, bool fresh, bool
     return code == OK ? progress_table_written(t, r->table, err) : code;
 }
 
-/* The source renamed a table that this sink wrote: the replica's follows, its rows stay. Only one worker knows the order of
- * changes under the old and the new name. */
-static enum code follow_rename(struct pg_target *t, const struct table *table, struct arena *arena, struct err *err) {
-    static const char sql_taken[] = "SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-                                    " WHERE n.nspname = $1::pg_catalog.name AND c.relname = $2::pg_catalog.name";
+/* The source renamed a table that this sink wrote: the replica's follows, its rows stay. Only one worker
+ * knows the order of changes under the old and the new name. */
+static enum code follow_rename(struct pg_target *t, const struct table *table, struct arena *arena,
+                               struct err *err) {
+    static const char sql_taken[] =
+        "SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = $1::pg_catalog.name AND c.relname = $2::pg_catalog.name";
     const char *schema, *name, *params[] = {table->schema, table->name};
     CLEANUP_RESULT *result = NULL;
     enum code code = progress_table_before(t, table, arena, &schema, &name, err);
@@ -210,7 +212,8 @@ static enum code follow_rename(struct pg_target *t, const struct table *table, s
         return code;
     if (PQntuples(result) > 0 || t->workers > 1 || t->session.options->schema_change != SCHEMA_EVOLVE)
         return err_set(err, REJECT, ERR_TARGET_TABLE,
-                       "the source renamed table %s.%s to %s.%s, and the replica cannot follow by itself; mend: millrace "
+                       "the source renamed table %s.%s to %s.%s, and the replica cannot follow by itself; "
+                       "mend: millrace "
                        "capture --resnapshot, then millrace replay --sink %s",
                        schema, name, table->schema, table->name, t->env.sink);
     code = fit_schema(&t->session, table->schema, err);
@@ -229,9 +232,34 @@ static enum code follow_rename(struct pg_target *t, const struct table *table, s
     if (code == OK && strcmp(name, table->name) != 0)
         code = session_run(&t->session, buf_cstr(&sql), 0, NULL, NULL, err);
     t->altered = true;
-    log_info("sink/postgres", "table renamed as in the source", F_STR("from_schema", schema), F_STR("from", name),
-             F_STR("schema", table->schema), F_STR("table", table->name));
-    return code == OK ? progress_table_renamed(t, table, schema, name, err) : code;
+    if (code != OK)
+        return code;
+    log_info("sink/postgres", "table renamed as in the source", F_STR("from_schema", schema),
+             F_STR("from", name), F_STR("schema", table->schema), F_STR("table", table->name));
+    return progress_table_renamed(t, table, schema, name, err);
+}
+
+/* Rows are found by their key, so it must be one that we write. */
+static enum code check_key(const struct table *table, const struct shape *shape, struct err *err) {
+    if (table->n_key > 0 && !shape->key_index)
+        return err_set(err, REJECT, ERR_TARGET_TABLE,
+                       "table %s.%s of the replica has no unique index over the source's key", table->schema,
+                       table->name);
+    for (int k = 0; k < table->n_key; k++) {
+        const char *name = table->columns[table->key[k]].name;
+        const struct shape_column *have = shape_column(shape, name);
+        if (have && !have->generated)
+            continue;
+        CLEANUP_BUF sql = {0};
+        buf_puts(&sql, "ALTER TABLE ");
+        sql_ident(&sql, table->schema), buf_putc(&sql, '.'), sql_ident(&sql, table->name);
+        buf_puts(&sql, " ALTER COLUMN "), sql_ident(&sql, name);
+        return err_set(err, REJECT, ERR_TARGET_TABLE,
+                       "column %s of the key of table %s.%s is generated in the replica and cannot be "
+                       "written: %s DROP EXPRESSION",
+                       name, table->schema, table->name, buf_cstr(&sql));
+    }
+    return OK;
 }
 
 static enum code prepare(struct pg_target *t, const struct mapped *mapped, bool fresh, bool may_clear,
@@ -255,10 +283,8 @@ static enum code prepare(struct pg_target *t, const struct mapped *mapped, bool 
             code = fitted_shape(t, table, &arena, &shape, &created, err);
         if (code == OK)
             code = check_triggers(t, table, &shape, err);
-        if (code == OK && table->n_key > 0 && !shape.key_index)
-            code = err_set(err, REJECT, ERR_TARGET_TABLE,
-                           "table %s.%s of the replica has no unique index over the source's key",
-                           table->schema, table->name);
+        if (code == OK)
+            code = check_key(table, &shape, err);
         if (code == OK) {
             bound = bind(t, table, &shape);
             bound->created = created;
@@ -282,7 +308,8 @@ enum code replica_get(struct pg_target *t, const struct table *table, struct rep
     *ret = find(t, table);
     if (*ret)
         return session_begin(&t->session, err);
-    struct mapped mapped = {.table = (struct table *)(uintptr_t)table}; /* its origin was looked at by pg_prepare */
+    struct mapped mapped = {
+        .table = (struct table *)(uintptr_t)table}; /* its origin was looked at by pg_prepare */
     return prepare(t, &mapped, false, false, ret, err);
 }
 

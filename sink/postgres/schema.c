@@ -52,7 +52,7 @@ enum code progress_schema(struct session *s, struct err *err) {
     if (code == OK)
         return OK;
     session_rollback(s);
-    if (!session_failed_with(s, STATE_PRIVILEGE))
+    if (!s->conn || !session_failed_with(s, STATE_PRIVILEGE))
         return code;
     return err_set(err, FATAL, ERR_TARGET_REFUSED,
                    "role \"%s\" cannot create schema millrace; run on the replica as its owner: "

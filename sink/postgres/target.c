@@ -84,4 +84,5 @@ const struct target_ops postgres_target = {
     .close = close_target,
     .status = pg_status,
     .check = pg_check,
+    .suggest = pg_suggest,
 };

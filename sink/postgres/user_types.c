@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "sink/postgres/sql.h"
-#include "sink/postgres/type_name.h"
+#include "sink/values/type_name.h"
 
 #define TYPES_LOCK "4733218904127105" /* advisory lock: one process at a time creates types */
 

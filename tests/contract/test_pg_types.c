@@ -15,7 +15,7 @@
 #include <libpq-fe.h>
 
 #include "capture/postgres/values.h"
-#include "sink/postgres/values.h"
+#include "sink/values/values.h"
 
 #define DATABASE "millrace_test_types"
 

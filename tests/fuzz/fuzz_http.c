@@ -1,5 +1,7 @@
 /* Requests to the admin port: the real server with the real pages, one connection each. */
 #include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -34,11 +36,21 @@ static int reach(void) {
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)http_port(server)),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    const struct linger at_once = {1, 0}; /* no port is left waiting */
+    /* A port that has said its last word waits for a minute; each address of the loopback has ports of its
+     * own. */
+    static uint32_t connections;
+    const struct sockaddr_in from = {
+        .sin_family = AF_INET,
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK + connections++ / 4096 % 4096),
+    };
+    const struct linger at_once = {1, 0}; /* the server need not wait for what we have not read */
+    const int late = 1;                   /* the port is chosen when it is known whom it connects to */
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof late);
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    if (connect(fd, (struct sockaddr *)&to, sizeof to))
-        abort();
+    HOLDS(bind(fd, (const struct sockaddr *)&from, sizeof from) == 0 &&
+              connect(fd, (struct sockaddr *)&to, sizeof to) == 0,
+          "cannot connect: %s", strerror(errno));
     return fd;
 }
 

@@ -6,10 +6,8 @@
  *        | 't' chunk    a timeline's history file */
 #include "capture/postgres/identity.h"
 #include "fuzz.h"
-#include "journal/kafka/ends.h"
-
-/* Its parser stands behind a consumer; the file is taken in here, and linked instead of the library's. */
-#include "journal/kafka/schemas.c" /* NOLINT(bugprone-suspicious-include) */
+#include "journal/ends.h"
+#include "journal/schema_texts.h"
 
 static bool texts_same(const char *a, const char *b) {
     return a == b || (a && b && strcmp(a, b) == 0);
@@ -59,7 +57,7 @@ static void take_state(const char *text) {
 }
 
 static void take_commits(struct tape *tape) {
-    struct kafka_ends ends = {0};
+    struct ends ends = {0};
     struct arena arena = {0};
     while (!tape_over(tape)) {
         struct commit_record record, all = {.seq = 1};
@@ -69,30 +67,26 @@ static void take_commits(struct tape *tape) {
             continue;
         commit_again(&record, &arena);
         take_state(record.state);
-        if (kafka_ends_apply(&ends, &record, &err) != OK)
+        if (ends_apply(&ends, &record, &err) != OK)
             continue;
-        kafka_ends_fill(&ends, true, false, &all);
+        ends_fill(&ends, true, false, &all);
         commit_again(&all, &arena);
     }
-    kafka_ends_free(&ends);
+    ends_free(&ends);
     arena_free(&arena);
 }
 
 static void take_schemas(struct tape *tape) {
-    struct kafka_journal journal = {.schemas = (char *)"shop.schemas"};
-    struct kafka_store *store = xcalloc(1, sizeof *store);
-    store->journal = &journal;
+    struct schema_texts known = {.topic = "shop.schemas"};
     for (int64_t offset = 0; !tape_over(tape); offset++) {
-        struct slice value = tape_chunk(tape);
         struct err err;
-        rd_kafka_message_t message = {.payload = (void *)value.data, .len = value.len, .offset = offset};
-        if (learn(store, &message, &err) != OK)
+        if (schema_texts_learn(&known, tape_chunk(tape), offset, &err) != OK)
             HOLDS(err.id == ERR_REGISTRY_REFUSED, "%s", err.text);
     }
-    for (uint32_t id = 0; id < store->n; id++)
-        if (known(store, id))
-            HOLDS(id_of(store, store->texts[id]) != 0, "schema %u is not found by its text", id);
-    store_free(&store->base);
+    for (uint32_t id = 0; id < known.n; id++)
+        if (schema_texts_known(&known, id))
+            HOLDS(schema_texts_id(&known, known.texts[id]) != 0, "schema %u is not found by its text", id);
+    schema_texts_free(&known);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

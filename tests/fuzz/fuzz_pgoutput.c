@@ -11,7 +11,7 @@
  * lost server. */
 #include "capture/postgres/source.h"
 #include "fuzz.h"
-#include "sink/postgres/values.h"
+#include "sink/values/values.h"
 
 enum { ANSWER_ROWS_MAX = 8, ANSWER_COLUMNS_MAX = 13, NULL_LENGTH = 0xFFFF };
 

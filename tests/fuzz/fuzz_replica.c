@@ -4,7 +4,7 @@
 #include "fuzz.h"
 #include "sink/postgres/outcome.h"
 #include "sink/postgres/sql.h"
-#include "sink/postgres/type_name.h"
+#include "sink/values/type_name.h"
 
 /* Outside of quotes an accepted type name holds nothing that could end a piece of DDL. */
 static void type_is_harmless(const char *text) {

@@ -4,7 +4,7 @@
  *   tape = type (1 byte) typmod (4 bytes) text */
 #include "capture/postgres/decode.h"
 #include "fuzz.h"
-#include "sink/postgres/values.h"
+#include "sink/values/values.h"
 
 static const char *const moods[] = {"sad", "ok", "happy", "so \"so\"", NULL};
 

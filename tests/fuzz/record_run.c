@@ -6,8 +6,9 @@
 #include "schemas/decode_plan.h"
 #include "schemas/encode.h"
 #include "schemas/schema_same.h"
-#include "sink/postgres/type_name.h"
-#include "sink/postgres/values.h"
+#include "sink/values/type_name.h"
+#include "sink/values/values.h"
+#include "tests/schema_shape.h"
 
 /* A store of two schemas, as they stand on the tape. */
 struct two_schemas {
@@ -84,13 +85,6 @@ static void tell_shape(struct slice header, uint32_t shape) {
         memcpy((char *)header.data + HEADER_SHAPE, bytes, sizeof bytes);
 }
 
-static uint32_t shape_of(struct slice json) {
-    struct plan *plan = plan_envelope(json);
-    uint32_t shape = plan->table ? (uint32_t)plan->table->digest : 0;
-    plan_free(plan);
-    return shape;
-}
-
 void record_run(const uint8_t *data, size_t size, bool schemas) {
     struct tape tape;
     struct arena arena = {0};
@@ -105,7 +99,7 @@ void record_run(const uint8_t *data, size_t size, bool schemas) {
         check_schema(store.texts[0]);
         check_schema(store.texts[1]);
     }
-    uint32_t shape = shape_of(store.texts[0]);
+    uint32_t shape = schema_shape(store.texts[0]);
     while (!tape_over(&tape)) {
         struct encoded record;
         record.header = tape_chunk(&tape);

@@ -23,7 +23,10 @@ CHAPTERS = [
      "Capture stands at a position in the source's log, which a replication slot keeps for it. These are the ways to lose that place, or to seem to."),
     ("F24", "F53", "The source: rows, types and changes of tables",
      "What applications and their migrations do to rows and tables, and how it looks in the replica."),
+    ("T1", "T99", "Sources that are fed by triggers",
+     "What applications, and whoever has a shell, can do to triggers, to the change table and to the database that holds them."),
     ("F83", "F102", "Kafka and the schema registry", "What brokers, topics and the registry can do to a pipeline."),
+    ("J1", "J99", "The embedded journal", "What a disk, and whoever has a shell, can do to the file that is the journal."),
     ("F103", "F121", "The replica", "What can go wrong where changes are written."),
     ("F122", "F139", "Set-up, connections and rights", "What an operator gets wrong or finds wrong before, and while, a pipeline runs."),
     ("S1", "S99", "Security", "What untrusted peers, names and values cannot do."),
@@ -38,7 +41,7 @@ def errors():
 
 
 def number(case_id):
-    letter, digits, suffix = re.fullmatch(r"([FS])(\d+)([a-z]?)", case_id).groups()
+    letter, digits, suffix = re.fullmatch(r"([FJST])(\d+)([a-z]?)", case_id).groups()
     return letter, int(digits), suffix
 
 

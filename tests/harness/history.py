@@ -1,12 +1,10 @@
-"""What the topics say of the past, to a read_committed reader: every position exactly once and ascending in each partition, and commit
+"""What the topics say of the past, to a reader of what is committed: every position exactly once and ascending in each partition, and commit
 records that tell the truth about it."""
 import json
 import struct
 from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field
-
-from .kafka_client import kafka_positions, kafka_read
 
 
 def position(headers):
@@ -33,10 +31,11 @@ class History:
 class _Commits:
     """The commit records, and for each partition which of them names which end."""
 
-    def __init__(self, kafka, prefix, history):
+    def __init__(self, journal, prefix, history):
+        self.copied = set()  # indexes of records that end a part of a copy: topic by topic, not in the order of positions
         self.positions, self.ends = [], defaultdict(list)  # (topic, partition): [(offset of the end, index of the record)]
-        for record in kafka_read(kafka.brokers, f"{prefix}.commits"):
-            self._take(json.loads(record.value), history)
+        for value in journal.values(f"{prefix}.commits"):
+            self._take(json.loads(value), history)
         history.commits = len(self.positions)
 
     def _take(self, record, history):
@@ -46,6 +45,8 @@ class _Commits:
         if self.positions and at < self.positions[-1]:
             history.problems.append(f"commit record {index + 1}: {at} after {self.positions[-1]}")
         self.positions.append(at)
+        if record.get("move") == "copying":
+            self.copied.add(index)
         history.cut += not record["boundary"]
         for topic, told in record["ends"].items():
             for partition, offset in told["p"].items():
@@ -57,6 +58,8 @@ class _Commits:
 
     def window(self, index):
         """Positions of the record's transaction: above the first, up to the second."""
+        if index in self.copied:
+            return (0, 0, -1), (1 << 63, 0, 0)
         return self.positions[index - 1] if index else (0, 0, -1), self.positions[index]
 
 
@@ -105,10 +108,10 @@ def _hash(at):
     return (at[0] + at[1] * 0x9E3779B97F4A7C15 + at[2] * 0xC2B2AE3D27D4EB4F) & 0xFFFFFFFFFFFFFFFF
 
 
-def _read_topic(kafka, topic, count, commits, history):
+def _read_topic(journal, topic, count, commits, history):
     partitions = [_Partition(f"{topic}[{p}]", commits, commits.ends.get((topic, p), []), history) for p in range(count)]
     seen = array("Q")
-    for partition, offset, header, grave in kafka_positions(kafka.brokers, topic):
+    for partition, offset, header, grave in journal.positions(topic):
         at = None if grave else unpack(header)
         history.records += 1
         partitions[partition].take(offset, at)
@@ -136,18 +139,18 @@ def _check_twice(topic, count, seen, history):
         i = j
 
 
-def read_history(kafka, prefix):
-    """Reads every topic of a pipeline whose topics still hold everything; what is wrong is in `problems` of what it returns."""
+def read_history(journal, prefix):
+    """Reads every topic of a pipeline (journal: a Kafka, or an EmbeddedJournal) whose topics still hold everything; what is wrong is in `problems` of what it returns."""
     history = History()
-    commits = _Commits(kafka, prefix, history)
-    for topic, count in sorted(kafka.topics().items()):
+    commits = _Commits(journal, prefix, history)
+    for topic, count in sorted(journal.topics().items()):
         if topic.startswith(prefix + ".") and topic not in (f"{prefix}.commits", f"{prefix}.schemas"):
-            _read_topic(kafka, topic, count, commits, history)
+            _read_topic(journal, topic, count, commits, history)
     return history
 
 
-def check_history(kafka, prefix):
+def check_history(journal, prefix):
     """The same; raises where something is wrong, otherwise returns how many changes there are."""
-    history = read_history(kafka, prefix)
+    history = read_history(journal, prefix)
     assert not history.problems, f"{len(history.problems)} problems in the topics, first: " + "; ".join(history.problems[:5])
     return history.changes

@@ -165,5 +165,12 @@ class Kafka:
     def topics(self):
         return kafka_client.topics(self.direct)
 
+    def values(self, topic):
+        """What is committed to a topic, for harness/history.py, and"""
+        return (record.value for record in kafka_client.kafka_read(self.brokers, topic))
+
+    def positions(self, topic):
+        return kafka_client.kafka_positions(self.brokers, topic)
+
     def dump(self, topic, isolation="read_committed"):
         return kafka_client.kafka_dump(self.direct, topic, isolation)

@@ -33,7 +33,7 @@ class Millrace:
         self.binary, self.name, self.env = str(binary), name, sanitizer_environment() | (env or {})
         self.dir = run.fresh(name)
         self.path, self.log = self.dir / "millrace.yaml", self.dir / "log"
-        self.process, self._cli_reports = None, []
+        self.process, self.started_at, self._cli_reports = None, 0, []  # started_at: a mark in the log, see log_size()
         self.log.touch()
         self.write_config(config)
 
@@ -49,6 +49,7 @@ class Millrace:
     def start(self, command="run", *more):
         """command: run, capture or sink."""
         assert not self.alive(), f"{self.name} runs already"
+        self.started_at = self.log_size()
         self.process = Process([self.binary, command, "--config", self.path, *more], self.log, env=self.env, cwd=self.dir)
         return self
 

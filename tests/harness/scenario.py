@@ -53,6 +53,11 @@ class Servers:
         return self._get("replica2", lambda: Postgres(self.run, "replica2"))
 
     @property
+    def mariadb(self):
+        from .mariadb import MariaDB  # its client library is not there where nothing of MariaDB is tested, as in the demo
+        return self._get("mariadb", lambda: MariaDB(self.run))
+
+    @property
     def kafka(self):
         return self._get("kafka", lambda: Kafka(self.run))
 
@@ -68,8 +73,10 @@ class Servers:
         return self._get("registry", lambda: Registry(self.run))
 
     def environment(self):
-        """What contract tests are told: superuser URLs of two servers, the brokers, the registry."""
+        """What contract tests are told: superuser URLs of two servers, the brokers, the registry, a directory for journals."""
         return {"MILLRACE_TEST_PG_SOURCE": self.source.url(), "MILLRACE_TEST_PG_TARGET": self.replica.url(),
+                "MILLRACE_TEST_MARIADB": self.mariadb.url(),
+                "MILLRACE_TEST_EMBEDDED": str(self.run.fresh("journals")),
                 "MILLRACE_TEST_KAFKA": self.kafka.brokers, "MILLRACE_TEST_REGISTRY": self.registry.url()}
 
     def started(self):
@@ -92,6 +99,7 @@ class World:
         self.dir = Path(folder) if folder else None
         self._databases, self._private, self._millraces = {}, [], []
         self._kafka = self._registry = None
+        self.slot = self.publication = f"millrace_{prefix}"  # their names in config()
 
     # ---- shared, with something of its own for each test -------------------------------------------------------------
     def _database(self, role):
@@ -101,8 +109,12 @@ class World:
 
     @property
     def source(self):
-        """A fresh Database on the shared source server."""
+        """A fresh Database on the shared source server, or the one that was set: config() means it from then on."""
         return self._database("source")
+
+    @source.setter
+    def source(self, database):
+        self._databases["source"] = database
 
     @property
     def replica(self):
@@ -163,20 +175,24 @@ class World:
 
     def config(self, sinks=None, source=None, journal=None, registry=True, **more):
         """A complete config for this test as a dict, to be changed at will. `source` and `journal` are laid over the `postgres`
-        and `kafka` parts."""
+        and `kafka` parts; journal "embedded": a file, and no registry."""
         config = {
             "source": {"name": self.prefix, "postgres": {
                 "url": self.source.url(), "tables": ["public.*"],
-                "publication": f"millrace_{self.prefix}", "slot": f"millrace_{self.prefix}"} | (source or {})},
-            "journal": {"kafka": {"brokers": self.kafka.brokers, "topic_prefix": self.prefix, "replication": 1}
-                        | self.partitions | (journal or {})},
+                "publication": self.publication, "slot": self.slot} | (source or {})},
+            "journal": self._journal(journal),
             "sinks": [self.sink()] if sinks is None else sinks,
             "http": {"listen": f"127.0.0.1:{free_port()}"},
             "log": {"format": "logfmt", "level": "debug"},
         }
-        if registry:
+        if registry and journal != "embedded":
             config["schemas"] = {"registry": self.registry.url()}
         return copy.deepcopy(config | more)
+
+    def _journal(self, journal):
+        if journal == "embedded":
+            return {"embedded": {"path": str(self.run.sub("journal").path / "j"), "topic_prefix": self.prefix} | self.partitions}
+        return {"kafka": {"brokers": self.kafka.brokers, "topic_prefix": self.prefix, "replication": 1} | self.partitions | (journal or {})}
 
     def millrace(self, config=None, command="run", name=None, start=True, env=None):
         """A millrace process with this config (default: config()), started unless told otherwise."""

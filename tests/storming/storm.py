@@ -8,12 +8,12 @@ from pathlib import Path
 from harness.clock import SLOW, now, wait_until
 
 from . import oracle, tables
+from .journals import JOURNALS
 from .load import BigWriter, Writer
 from .story import Story
-from .victims import Broker, Capture, Registry, Server, Sink, Stage, wait_free
+from .victims import Capture, Server, Sink, Stage, wait_free
 from .watch import Watch, toothless
 
-VICTIMS = {"capture": 30, "sink": 28, "broker": 16, "source": 10, "replica": 12, "registry": 4}
 RSS_MAX = 128 << 20   # of a process built for release
 FDS_MAX = 200
 RECOVERY_S = 60       # until everything is applied, once nobody is killed any more
@@ -24,20 +24,28 @@ BIG_EVERY = 250       # kills
 @dataclass
 class Options:
     seed: int = 1
+    journal: str = "kafka"
     kills: int = 0              # 0: by time
     seconds: float = 0
-    victims: dict = None        # {name: weight}
+    victims: dict = None        # {name: weight}; this and the next two: without, what the journal has
+    mean_seconds: float = None  # between two kills
+    big_rows: int = None
     brokers: int = 3
-    mean_seconds: float = 2.0   # between two kills
-    big_rows: int = 1_000_000
     pause: float = 0.02         # between two transactions of a session, on the average
     echo: bool = False
+
+    def __post_init__(self):
+        kind = JOURNALS[self.journal]
+        self.victims = self.victims or kind.weights
+        self.mean_seconds = self.mean_seconds or kind.mean_seconds
+        self.big_rows = kind.big_rows if self.big_rows is None else self.big_rows
 
     def command(self):
         """What repeats this storm."""
         length = f"--kills {self.kills}" if self.kills else f"--minutes {self.seconds / 60:g}"
-        victims = ",".join(f"{k}={v}" for k, v in (self.victims or VICTIMS).items())
-        return (f"tests/storm --seed {self.seed} {length} --victims {victims} --brokers {self.brokers}"
+        victims = ",".join(f"{k}={v}" for k, v in self.victims.items())
+        brokers = f" --brokers {self.brokers}" if self.journal == "kafka" else ""
+        return (f"tests/storm --journal {self.journal} --seed {self.seed} {length} --victims {victims}{brokers}"
                 f" --mean-seconds {self.mean_seconds:g} --big-rows {self.big_rows}")
 
 
@@ -52,9 +60,9 @@ class Plan:
         self.chance, self.options, self.waiting = random.Random(f"{options.seed} plan"), options, []
 
     def draw(self):
-        c = self.chance
-        weights = self.options.victims or VICTIMS
-        return c.choices(list(weights), list(weights.values()))[0], c.random(), c.random(), c.choice([0, 0, c.uniform(0, 1), c.uniform(0, 2)])
+        c, weights = self.chance, self.options.victims
+        away = c.choice([0, 0, c.uniform(0, 1), c.uniform(0, 2)]) * min(1, self.options.mean_seconds)
+        return c.choices(list(weights), list(weights.values()))[0], c.random(), c.random(), away
 
     def pause(self):
         """Now and then two at once."""
@@ -95,23 +103,23 @@ class Storm:
         self.replica = self.world.postgres("replica", database="copy", settings=quick)
         # What this one loses at a crash, it takes again from the journal.
         self.keyed = self.world.postgres("replica2", database="copy", settings=quick | {"synchronous_commit": "off"})
-        self.native = self.world.postgres("native", database="copy", settings=quick)
-        self.kafka = self.world.private_kafka(self.options.brokers)
-        self.registry = self.world.private_registry(durable=True)
+        self.journal = JOURNALS[self.options.journal](self)
+        self.native = self.world.postgres("native", database="copy", settings=quick) if self.journal.native else None
         self.source.sql(tables.TABLES + tables.audit(source=True) + tables.ROWS)
         for replica in (self.replica, self.keyed):
             replica.sql(tables.TABLES + tables.audit())
-        self.native.sql(tables.TABLES)
+        if self.native:
+            self.subscribe()
         self.story.tell("servers: up")
 
-    def pipeline(self):
-        names = ", ".join(tables.NAMES)
-        self.source.sql(f"create publication native for table {names}")
+    def subscribe(self):
+        self.native.sql(tables.TABLES)
+        self.source.sql(f"create publication native for table {', '.join(tables.NAMES)}")
         self.native.sql(f"create subscription native connection '{self.source.url()}' publication native")
-        replication = self.options.brokers
-        config = self.world.config(
-            sinks=[], source={"tables": ["public.*"], "partial_rows": "history"}, journal={"replication": replication, "partitions": 2},
-            capture={"batch_bytes": "512kB"}) | {"http": {}}
+
+    def pipeline(self):
+        config = self.journal.config(sinks=[], source={"tables": ["public.*"], "partial_rows": "history"},
+                                     capture={"batch_bytes": "512kB"}) | {"http": {}}
         stages = self.stages = {name: Stage(name) for name in ("capture", "sink", "keyed")}
 
         def sink(name, to, **more):
@@ -131,15 +139,13 @@ class Storm:
         self.big = BigWriter(self)
 
     def victims(self):
-        s, all_stages = self.stages, list(self.stages.values())
+        s = self.stages
         self.by_kind = {
             "capture": [self.roles["capture"]],
             "sink": [self.roles["sink"], self.roles["keyed"]],
-            "broker": [Broker(self, self.kafka, all_stages)],
             "source": [Server(self, "source", self.source.server, [s["capture"]])],
             "replica": [Server(self, "replica", self.replica.server, [s["sink"]]), Server(self, "replica of keys", self.keyed.server, [s["keyed"]])],
-            "registry": [Registry(self, self.registry)],
-        }
+        } | self.journal.victims()
         self.all_victims = [v for kind in self.by_kind.values() for v in kind]
 
     # ---- while it blows --------------------------------------------------------------------------------------------
@@ -152,9 +158,12 @@ class Storm:
 
     def unequal(self):
         try:
-            return oracle.equal(self.source, {"replica": self.replica, "keyed": self.keyed, "native": self.native})
+            return oracle.equal(self.source, self.replicas() | ({"native": self.native} if self.native else {}))
         except Exception as problem:
             return [str(problem)]
+
+    def replicas(self):
+        return {"replica": self.replica, "keyed": self.keyed}
 
     def blow(self):
         plan, begun, ready_since = Plan(self.options), now(), now()
@@ -240,9 +249,9 @@ class Storm:
         problems = list(self.story.problems)
         if not problems:
             problems += self.wait_equal()
-        self.history, found = oracle.history(self.kafka, self.world.prefix)
+        self.history, found = oracle.history(self.journal.past, self.world.prefix)
         problems += found
-        problems += oracle.audits(self.source, {"replica": self.replica, "keyed": self.keyed})
+        problems += oracle.audits(self.source, self.replicas())
         if not problems:
             problems += [f"an invariant does not notice when it is broken: {name}" for name in toothless(self.replica)]
             problems += self.resources() + self.leave()
@@ -250,8 +259,8 @@ class Storm:
 
     def wait_equal(self):
         """The native subscription may still be at work: it gets its time, ours have had theirs."""
-        last = oracle.equal(self.source, {"replica": self.replica, "keyed": self.keyed})
-        if not last:
+        last = oracle.equal(self.source, self.replicas())
+        if not last and self.native:
             wait_until(lambda: not oracle.equal(self.source, {"native": self.native}), 120, "the native subscription is equal", every_s=1)
         return last
 
@@ -277,7 +286,7 @@ class Storm:
     def summary(self):
         per_victim = ", ".join(f"{v.name} {v.kills}" for v in self.all_victims)
         inside = self.roles["capture"].resumed_inside
-        lines = [f"{self.kills} kills ({per_victim}) in {self.story.seconds():.0f} s",
+        lines = [f"{self.kills} kills ({per_victim}) in {self.story.seconds():.0f} s", *self.journal.summary(),
                  f"{self.commits()} transactions committed by the load; sessions lost their server {sum(s.lost for s in (*self.writers, self.big))} times",
                  f"journal: {self.history.changes} changes in {self.history.commits} transactions, {self.history.cut} of which end inside a"
                  f" source transaction; capture went on inside a source transaction {inside} times",

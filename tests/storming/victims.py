@@ -1,5 +1,6 @@
 """Who is killed, in which ways, and how each comes back. A victim does one act at a time; acts of several victims overlap."""
 import re
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -72,12 +73,10 @@ class Victim:
 class Role(Victim):
     """A millrace process: capture or a sink. Two instances, so that a second one can run while the first is stopped."""
 
-    ways = {"kill": 14, "zombie": 3, "hang": 2, "term": 1}
-
     def __init__(self, storm, name, command, config, stages):
         super().__init__(storm, name, stages)
-        self.command = command
-        self.instances = [storm.world.millrace(config, name=f"{name}-{i}", start=False) for i in "ab"]
+        self.command, self.ways = command, storm.journal.ways
+        self.instances = [storm.world.millrace(config, name=f"{name}-{i}", start=False, env=storm.journal.env) for i in "ab"]
         self.current = self.instances[0]
         self._read, self._commits, self._cuts, self.resumed_inside = [0, 0], 0, set(), 0
         self._count = threading.Lock()
@@ -197,6 +196,44 @@ class Broker(Victim):
         self.kafka.pause(node)
         self.wait(1 + 3 * away)
         self.kafka.resume(node)
+
+
+class Machine(Victim):
+    """Where capture, sinks and the journal's file are: its power fails, all of them die at once, and what was not synced is lost."""
+
+    ways = {"fail": 1, "fail_in_a_write": 4}
+
+    def __init__(self, storm, power, chance):
+        super().__init__(storm, "power", list(storm.stages.values()))
+        self.power, self.chance, self.roles = power, chance, list(storm.roles.values())
+
+    def free(self):
+        return super().free() and not any(role.busy for role in self.roles)
+
+    def begin(self, number, way, away):
+        for role in self.roles:
+            role.busy = True
+        super().begin(number, way, away)
+
+    def fail_in_a_write(self, away):
+        """The file is written to for a small part of the time."""
+        try:
+            wait_until(self.power.unsynced, 3, "a write", every_s=0.001)
+            self.wait(self.chance.uniform(0, 0.02))
+        except Late:
+            pass
+        self.fail(away)
+
+    def fail(self, away):
+        for role in self.roles:
+            role.current.process.signal(signal.SIGKILL)
+        for role in self.roles:
+            role.current.kill9()
+        self.tell(self.power.fail(self.chance))
+        self.wait(away)
+        for role in self.roles:
+            role.start()
+            role.busy = False
 
 
 class Server(Victim):

@@ -3,6 +3,7 @@ import random
 import threading
 
 from harness.clock import now
+from harness.pipeline import pipeline
 
 READS = 5000
 # A table goes to a worker by its topic's name: with eight of them some lie apart whatever this test's prefix is.
@@ -50,9 +51,7 @@ def violations(world, enough=None, deadline_s=100):
 
 
 def run(world, **sink):
-    world.source.sql(SETUP)
-    m = world.millrace(world.config(sinks=[world.sink(**sink)], log={"level": "info"}))
-    world.wait_equal()
+    m = pipeline(world, SETUP, registry=True, sinks=[world.sink(**sink)], log={"level": "info"})
     result = violations(world, **({"enough": 1} if sink.get("consistency") == "key" else {}))
     world.wait_equal()
     m.term()

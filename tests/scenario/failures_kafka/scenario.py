@@ -1,18 +1,17 @@
 """Kafka: messages lost, late or refused, topics that are not as they were left, records that nobody can read."""
 import re
 import struct
-import threading
 import time
-from contextlib import closing, contextmanager
 
 from harness import kafka_client, wire
 from harness.clock import Late, now, wait_until
 from harness.failure import failure
 from harness.history import check_history
+from harness.pipeline import capture_and_sink, confirmed, pipeline, stops, table, writing
 
 # What a compacted topic made by hand must have (compaction_lag and delete_retention, seven days)
 WEEK = {"cleanup.policy": "compact", "min.compaction.lag.ms": 604800000, "delete.retention.ms": 604800000}
-TABLE = "create table t (id int primary key, v text); alter table t replica identity full; insert into t select i, 'v' || i from generate_series(1, 500) i"
+TABLE = table(500)
 RESNAPSHOT = "`millrace capture --config FILE --resnapshot` (or `run`); once that has begun, start the sink again, if it has stopped, too."
 
 
@@ -21,22 +20,6 @@ def resnapshot(capture):
     mark = capture.log_size()
     capture.start("capture", "--resnapshot")
     capture.wait_log("room=capture msg=committed", 60, since=mark)
-
-
-def pipeline(world, sinks=None, sql=TABLE, **journal):
-    """Running, and equal. Through the proxy, if the test uses it."""
-    world.source.sql(sql)
-    m = world.millrace(world.config(sinks=sinks, registry=False, journal=journal))
-    world.wait_equal()
-    return m
-
-
-def stops(m, name, *words, exit_code=5):
-    """It ends by itself, with this name and these words in its log."""
-    assert m.wait(60) == exit_code, m.tail()
-    log = m.log_text()
-    for word in (f"name={name}", *words):
-        assert word in log, f"{word!r} is not in the log:\n{m.tail()}"
 
 
 def mended_by_a_snapshot(world, m, tables=None):
@@ -50,28 +33,6 @@ def mended_by_a_snapshot(world, m, tables=None):
     m.hup(config)
     world.wait_equal(tables, replica=world.replica2)
     m.term()
-
-
-@contextmanager
-def writing(world, every_s=0.01):
-    """Transactions of three rows all the while."""
-    stop = threading.Event()
-
-    def write():
-        with closing(world.source.connect()) as connection, connection.cursor() as cursor:
-            cursor.execute("select max(id) + 100000 from t")
-            i = cursor.fetchone()[0]
-            while not stop.wait(every_s):
-                i += 3
-                cursor.execute("insert into t select i, 'w' from generate_series(%s, %s) i; update t set v = v || '.' where id = %s",
-                               (i, i + 2, i % 500))
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        writer.join()
 
 
 # ---- messages lost, late or refused ---------------------------------------------------------------------------------------
@@ -101,7 +62,7 @@ QUICK = {"transaction_timeout": "10s", "properties": {"socket.timeout.ms": "3000
          todo="Nothing.", ends="equal")
 def test_the_end_of_a_transaction_is_lost_or_late(world):
     proxy = world.use_proxied_kafka()
-    m = pipeline(world, **QUICK)
+    m = pipeline(world, TABLE, journal=QUICK)
     through_faults(world, proxy, m, {
         "request lost": lambda: proxy.drop("EndTxn"),
         "answer lost": lambda: proxy.drop("EndTxn", answer=True),
@@ -117,7 +78,7 @@ def test_a_late_end_does_not_end_the_next_transaction(world):
     """The request is held up on its old connection; the client repeats it on a new one, is told that all is well, and goes on: then
     the first one arrives, when half of the next transaction is written."""
     proxy = world.use_proxied_kafka()
-    m = pipeline(world, **QUICK)
+    m = pipeline(world, TABLE, journal=QUICK)
     late = proxy.hold("EndTxn")
     world.source.sql("update t set v = 'first' where id < 100")
     late.wait()
@@ -142,7 +103,7 @@ def test_a_late_end_does_not_end_the_next_transaction(world):
          does="The error ends the producer. The commit record is the last record of each transaction, so half of one is never taken for whole.", todo="Nothing.", ends="equal")
 def test_deliveries_fail_inside_a_transaction(world):
     proxy = world.use_proxied_kafka()
-    m = pipeline(world, **QUICK)
+    m = pipeline(world, TABLE, journal=QUICK)
     error = wire.Kafka.produce_error
     through_faults(world, proxy, m, {
         "out of order": lambda: proxy.rewrite("Produce", lambda data: error(data, 45), answer=True, after=1),
@@ -163,7 +124,7 @@ def test_deliveries_fail_inside_a_transaction(world):
          does="Opens a new producer and goes on. Only a commit record of another process makes it stop.", todo="Nothing.", ends="equal")
 def test_the_brokers_are_away_for_longer_than_the_transaction_timeout(world):
     proxy = world.use_proxied_kafka()
-    m = pipeline(world, transaction_timeout="5s", properties={"socket.timeout.ms": "3000"})
+    m = pipeline(world, TABLE, journal={"transaction_timeout": "5s", "properties": {"socket.timeout.ms": "3000"}})
     with writing(world):
         proxy.hold("Produce").wait(30)  # a transaction is open
         proxy.freeze()
@@ -182,7 +143,7 @@ def test_the_brokers_are_away_for_longer_than_the_transaction_timeout(world):
          does="Opens a new producer, reads the newest commit record, and goes on.", todo="Nothing.", ends="equal")
 def test_the_transactional_id_expires(world):
     proxy = world.use_proxied_kafka()
-    m = pipeline(world)
+    m = pipeline(world, TABLE)
     with m.paused():
         until = now() + 16  # the brokers forget after 10 s, and look every second
         wait_until(lambda: now() > until, 60, "the id to expire")
@@ -205,7 +166,6 @@ def test_a_zombie_capture_is_fenced(world):
     sink = world.millrace(world.config(registry=False) | {"http": {}}, command="sink", name="sink")
     holder = world.millrace(config | {"http": {}}, command="capture", name="agent0")
     world.wait_equal()
-    slot = "select confirmed_flush_lsn::text from pg_replication_slots"
     for i in range(1, 4):
         world.source.sql("insert into t select g, 'before' from generate_series(%s, %s) g", (i * 10000, i * 10000 + 2000))
         holder.pause()
@@ -215,11 +175,11 @@ def test_a_zombie_capture_is_fenced(world):
         wait_until(lambda: "msg=committed" in next_one.log_text(), 60, "the next one to have committed")
         holder.resume()
         world.source.sql("update t set v = v || '+' where id % 5 = 0")
-        assert holder.wait(60) == 5 and "name=journal-fenced" in holder.log_text(), holder.tail()
+        stops(holder, "journal-fenced")
         world.wait_equal()
         assert next_one.alive(), next_one.tail()
         holder = next_one
-    assert world.source.sql(slot)
+    assert confirmed(world)
     check_history(world.kafka, world.prefix)
     holder.term()
     sink.term()
@@ -231,7 +191,7 @@ def test_a_zombie_capture_is_fenced(world):
          todo="`kafka-transactions.sh find-hanging` and `abort`; keep other writers off the topics (ACLs).", ends="equal")
 def test_a_hanging_transaction(world):
     proxy = world.use_proxied_kafka()
-    m = pipeline(world, transaction_timeout="600s")
+    m = pipeline(world, TABLE, journal={"transaction_timeout": "600s"})
     with writing(world):
         proxy.hold("EndTxn").wait(30)
         m.kill9()
@@ -252,7 +212,7 @@ def test_a_hanging_transaction(world):
          does="Capture computes the record's size before it is sent, and stops; the position stays before the row.",
          todo="The message has the command: raise `max.message.bytes` of the topic; or leave the column out (`columns:`).", ends="row-too-large")
 def test_a_row_larger_than_the_topic_accepts(world):
-    m = pipeline(world, sql=TABLE + "; create table big (id int primary key, b bytea); alter table big replica identity full; insert into big values (0, 'x')")
+    m = pipeline(world, TABLE + "; create table big (id int primary key, b bytea); alter table big replica identity full; insert into big values (0, 'x')")
     m.term()
     world.source.sql("insert into t values (-7, 'before')")
     world.source.sql("insert into big select 2, string_agg(decode(repeat(md5(i::text), 62500), 'hex'), '') from generate_series(1, 20) i; insert into t values (-8, 'behind')")
@@ -274,13 +234,12 @@ def test_a_row_larger_than_the_topic_accepts(world):
               "one before: it stops. A sink stops where the offsets it needs are not there.",
          todo=RESNAPSHOT + " The snapshot begins such topics anew, and every sink reads them from their beginning.", ends="journal-topic journal-gap")
 def test_a_topic_is_deleted_or_made_anew(world):
-    m = pipeline(world)
+    m = pipeline(world, TABLE)
     topic = f"{world.prefix}.public.t"
     m.term()
     world.kafka.delete_topics([topic])
     wait_until(lambda: topic not in world.kafka.topics(), 20, "the topic to be gone")
-    m.start()
-    stops(m, "journal-topic", topic, "--resnapshot")
+    stops(m.start(), "journal-topic", topic, "--resnapshot")
     world.source.sql("insert into t values (1000, 'written while it was gone')")
     m.start("run", "--resnapshot")
     world.wait_equal()
@@ -288,7 +247,7 @@ def test_a_topic_is_deleted_or_made_anew(world):
     world.kafka.delete_topics([topic])
     wait_until(lambda: topic not in world.kafka.topics(), 20, "the topic to be gone")
     world.kafka.create_topic(topic, 4, config=WEEK)
-    with writing(world, 0.05):
+    with writing(world, every_s=0.05):
         stops(m, "journal-topic", topic, "--resnapshot")
     world.kafka.delete_topics([topic])
     mended_by_a_snapshot(world, m)
@@ -298,14 +257,13 @@ def test_a_topic_is_deleted_or_made_anew(world):
          happens="`kafka-topics --alter --partitions`: from then on a key's changes would stand in two partitions, in no order.",
          does="A running capture keeps to the partitions it knows. At its next start it stops.", todo=RESNAPSHOT, ends="journal-topic")
 def test_partitions_are_added(world):
-    m = pipeline(world)
+    m = pipeline(world, TABLE)
     topic = f"{world.prefix}.public.t"
     kafka_client.add_partitions(world.kafka.direct, topic, 6)
     world.source.sql("update t set v = v || ' moved?' where id < 300; delete from t where id = 7")
     world.wait_equal()
     m.term()
-    m.start()
-    stops(m, "journal-topic", topic, "6 partitions", "expected 4", "--resnapshot")
+    stops(m.start(), "journal-topic", topic, "6 partitions", "expected 4", "--resnapshot")
     mended_by_a_snapshot(world, m)
 
 
@@ -314,7 +272,7 @@ def test_partitions_are_added(world):
          does="Millrace computes the partition itself, over the key's canonical bytes, and keeps the number that a topic was made with. The "
               "client's `partitioner` cannot be set.", todo="Nothing.", ends="equal config")
 def test_another_partitioner_and_another_number_in_the_file(world):
-    m = pipeline(world)
+    m = pipeline(world, TABLE)
     m.term()
     config = dict(m.config)
     config["journal"]["kafka"] |= {"partitions": 9, "properties": {"partitioner": "murmur2"}}
@@ -339,13 +297,12 @@ def test_another_partitioner_and_another_number_in_the_file(world):
                  "was away trusts the configuration.",
          does="Capture compares the settings of each compacted topic when it opens it, and stops; so does `millrace doctor`.", todo="The message has the command.", ends="journal-topic")
 def test_a_topic_that_forgets_sooner(world):
-    m = pipeline(world)
+    m = pipeline(world, TABLE)
     m.term()
     topic = f"{world.prefix}.public.t"
     kafka_client.alter_topic(world.kafka.direct, topic, {"cleanup.policy": "compact"})
     world.source.sql("update t set v = 'kept'")
-    m.start()
-    stops(m, "journal-topic", topic, "min.compaction.lag.ms=604800000,delete.retention.ms=604800000")
+    stops(m.start(), "journal-topic", topic, "min.compaction.lag.ms=604800000,delete.retention.ms=604800000")
     rc, out, _ = m.run_cli("doctor")
     assert rc == 1 and "forgets sooner" in out, out
     kafka_client.alter_topic(world.kafka.direct, topic, WEEK)
@@ -364,7 +321,7 @@ def test_a_topic_that_forgets_sooner(world):
          does="Records carry the time at which they were produced; the source's time stands in the value.", todo="Nothing.", ends="equal")
 def test_compaction_removes_what_is_old(world):
     world.use_proxied_kafka()
-    m = pipeline(world)
+    m = pipeline(world, TABLE)
     topic = f"{world.prefix}.public.t"
     world.source.sql("delete from t where id % 5 = 0; update t set id = id + 20000 where id < 50")
     m.term()
@@ -398,8 +355,8 @@ def test_compaction_removes_what_is_old(world):
          todo="Bring the brokers back. For the setting: the message has the command.", ends="equal journal-topic")
 def test_two_of_three_brokers_die(world):
     kafka = world.private_kafka(nodes=3)
-    m = pipeline(world, replication=3)
-    with writing(world, 0.05):
+    m = pipeline(world, TABLE, journal={"replication": 3})
+    with writing(world, every_s=0.05):
         for node in (2, 3):
             kafka.kill9(node)
         m.wait_log("name=journal-unreachable", 120)
@@ -412,8 +369,7 @@ def test_two_of_three_brokers_die(world):
     topic = f"{world.prefix}.public.t"
     kafka_client.alter_topic(kafka.direct, topic, WEEK | {"unclean.leader.election.enable": "true"})
     world.source.sql("update t set v = 'not yet'")
-    m.start()
-    stops(m, "journal-topic", topic, "unclean.leader.election.enable=false")
+    stops(m.start(), "journal-topic", topic, "unclean.leader.election.enable=false")
     kafka_client.alter_topic(kafka.direct, topic, WEEK)
     m.start()
     world.wait_equal()
@@ -425,20 +381,14 @@ def test_two_of_three_brokers_die(world):
          does="The sink compares the age of what it reads next, and how long it has been reading, with `compaction_lag` and `delete_retention`, and stops before it applies anything.",
          todo="`millrace replay --sink NAME`. If a build takes that long: raise `delete_retention`, for the topics that exist with `kafka-configs` as the message says.", ends="journal-gap")
 def test_a_sink_comes_too_late_to_hear_of_deletes(world):
-    world.source.sql(TABLE)
-    config = world.config(registry=False)
-    config["journal"]["kafka"] |= {"compaction_lag": "1s", "delete_retention": "5s"}
-    capture = world.millrace(config | {"sinks": []}, command="capture", name="capture")
-    sink = world.millrace(config | {"http": {}}, command="sink", name="sink")
-    world.wait_equal()
+    capture, sink = capture_and_sink(world, TABLE, journal={"compaction_lag": "1s", "delete_retention": "5s"})
     sink.term()
     topic = f"{world.prefix}.public.t"
     world.source.sql("delete from t where id > 400")
     wait_until(lambda: len([r for r in world.kafka.dump(topic) if r.value is None]) == 100, 30, "the deletes to be in the topic")
     written = time.time()
     wait_until(lambda: time.time() > written + 7, 10, "the deletes to be old")
-    sink.start("sink")
-    stops(sink, "journal-gap", topic, "was away for too long", "millrace replay --sink")
+    stops(sink.start("sink"), "journal-gap", topic, "was away for too long", "millrace replay --sink")
     assert world.replica.value("select count(*) from t") == 500, "something was applied"
     sink.run_cli("replay", "--sink", "replica")
     with world.replica.connect() as session, session.cursor() as cursor:  # a build that takes longer than deletes are kept
@@ -460,11 +410,7 @@ def test_a_sink_comes_too_late_to_hear_of_deletes(world):
          does="Capture refuses topics with retention when it starts. The sink that finds its offset gone stops, before it applies anything behind the hole.",
          todo="Mend the retention, or delete the topic; then " + RESNAPSHOT, ends="journal-gap")
 def test_retention_overtakes_a_sink(world):
-    world.source.sql(TABLE)
-    config = world.config(registry=False)
-    capture = world.millrace(config | {"sinks": []}, command="capture", name="capture")
-    sink = world.millrace(config | {"http": {}}, command="sink", name="sink")
-    world.wait_equal()
+    capture, sink = capture_and_sink(world, TABLE)
     sink.term()
     world.source.sql("update t set v = 'missed'; delete from t where id > 400")
     topic = f"{world.prefix}.public.t"
@@ -474,8 +420,7 @@ def test_retention_overtakes_a_sink(world):
     kafka_client.delete_records(world.kafka.direct, topic, {p: -1 for p in range(4)})
     world.source.sql("insert into t values (9000, 'behind the hole')")
     capture.start("capture")
-    sink.start("sink")
-    stops(sink, "journal-gap", topic, "--resnapshot")
+    stops(sink.start("sink"), "journal-gap", topic, "--resnapshot")
     assert world.replica.value("select count(*) from t") == 500, "something was applied"
     capture.term()
     world.kafka.delete_topics([topic])
@@ -493,7 +438,7 @@ def test_retention_overtakes_a_sink(world):
               "stops where topics hold records and there is no commit record.",
          todo="Put the settings back; or `millrace replay --sink NAME`, which builds the replica from the journal that is there now.", ends="journal-other journal-topic")
 def test_a_sink_is_given_another_journal(world):
-    m = pipeline(world)
+    m = pipeline(world, TABLE)
     m.term()
     config = dict(m.config)
     first = config["journal"]["kafka"]["topic_prefix"]
@@ -511,8 +456,7 @@ def test_a_sink_is_given_another_journal(world):
     m.term()
     world.kafka.delete_topics([f"{second}.commits"])
     wait_until(lambda: f"{second}.commits" not in world.kafka.topics(), 20, "the topic to be gone")
-    m.start()
-    stops(m, "journal-topic", f"{second}.commits", "topic_prefix")
+    stops(m.start(), "journal-topic", f"{second}.commits", "topic_prefix")
     config["journal"]["kafka"]["topic_prefix"] = first
     m.write_config(config)
     mark = m.log_size()
@@ -531,7 +475,7 @@ def test_a_sink_is_given_another_journal(world):
          todo="Nothing, once the brokers are back.", ends="equal journal-unreachable")
 def test_brokers_that_never_answer(world):
     proxy = world.use_proxied_kafka()
-    m = pipeline(world)
+    m = pipeline(world, TABLE)
     for line in ("frozen", "refused"):
         proxy.refuse() if line == "refused" else proxy.freeze()
         world.source.sql("update t set v = v || %s where id %% 2 = 0", (line[0],))
@@ -579,21 +523,14 @@ CORRUPT = {
          does="`consistency: transaction`: the sink stops at the commit before it and names topic, partition and offset. `consistency: key`: that table is parked, the others go on.",
          todo="A record cannot be taken out of a topic. Delete the topic (`kafka-topics --delete --topic T`), then " + RESNAPSHOT, ends="journal-corrupt schema-unknown")
 def test_a_corrupt_record_stops_the_sink(world):
-    world.source.sql(TABLE)
-    config = world.config(registry=False)
-    capture = world.millrace(config | {"sinks": []}, command="capture", name="capture")
-    sink = world.millrace(config | {"http": {}}, command="sink", name="sink")
+    capture, sink = capture_and_sink(world, TABLE)
     topic = f"{world.prefix}.public.t"
-    world.wait_equal()
     for i, what in enumerate(("truncated", "unknown schema id")):
         change, name = CORRUPT[what]
-        mark = sink.log_size()
         before = world.replica.value("select count(*) from t")
         forge(world, topic, change)
         world.source.sql("insert into t select g, 'behind' from generate_series(%s, %s) g", (10000 + i * 100, 10000 + i * 100 + 40))
-        assert sink.wait(60) == 5, what + sink.tail()
-        log = sink.log_text(mark)
-        assert f"name={name}" in log and topic in log and "offset" in log, f"{what}:\n{sink.tail()}"
+        stops(sink, name, topic, "offset")
         assert world.replica.value("select count(*) from t") == before, what
         capture.term()
         world.kafka.delete_topics([topic])
@@ -608,13 +545,10 @@ def test_a_corrupt_record_stops_the_sink(world):
 def test_corrupt_records_park_their_tables_in_key_mode(world):
     """Every kind at once, each in a table of its own; the good table goes on, and one snapshot mends them all."""
     tables = {f"t{i}": kind for i, kind in enumerate(CORRUPT.values())}
-    world.source.sql("; ".join(f"create table {t} (id int primary key, v text); alter table {t} replica identity full; insert into {t} values (1, 'x'), (2, 'y')"
-                               for t in (*tables, "u")))
-    config = world.config(registry=False, sinks=[world.sink(consistency="key", workers=1)], journal={"partitions": 1})
-    capture = world.millrace(config | {"sinks": []}, command="capture", name="capture")
     topics = [f"{world.prefix}.public.{t}" for t in tables]
-    sink = world.millrace(config | {"http": {}}, command="sink", name="sink")
-    world.wait_equal()
+    capture, sink = capture_and_sink(
+        world, "; ".join(f"create table {t} (id int primary key, v text); alter table {t} replica identity full; insert into {t} values (1, 'x'), (2, 'y')"
+                         for t in (*tables, "u")), sinks=[world.sink(consistency="key", workers=1)], journal={"partitions": 1})
     sink.term()  # so that the first change that the next process sees of a table is the one that cannot be read
     for topic, (change, _) in zip(topics, tables.values()):
         forge(world, topic, change)

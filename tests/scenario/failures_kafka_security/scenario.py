@@ -2,8 +2,9 @@
 from certificates import authority, key_store
 from harness import kafka_client
 from harness.failure import failure
+from harness.pipeline import stops, table
 
-TABLE = "create table t (id int primary key, v text); alter table t replica identity full; insert into t select i, 'v' || i from generate_series(1, 100) i"
+TABLE = table(100)
 PASSWORDS = {"capture": "canary-capture", "sink": "canary-sink"}
 # As docs/operating.md has them.
 CAPTURE = {"transactional_id": ["Write"], "topic": ["Create", "DescribeConfigs", "Read", "Write"]}
@@ -54,12 +55,8 @@ class Pipeline:
             rc, out, err = m.run_cli("doctor")
             assert rc == 1 and all(w in out + err for w in words), out + err
             self.keeps_secrets(out + err)
-        mark = m.log_size()
-        m.start(role)
-        assert m.wait(60) == 5, m.tail()
-        text = m.log_text(mark)
-        assert all(w in text for w in ("name=journal-refused", *words)), f"{words}\n{m.tail()}"
-        self.keeps_secrets(text)
+        stops(m.start(role), "journal-refused", *words)
+        self.keeps_secrets(m.log_text())
 
     @staticmethod
     def keeps_secrets(text):
@@ -116,15 +113,14 @@ def test_each_right_that_is_missing_is_named(world):
     # A right is taken away while they run.
     p.rights("sink", allow=False, topic=["Read"])
     world.source.sql("update t set v = 'unread'")
-    assert sink.wait(60) == 5 and "name=journal-refused" in sink.log_text(), sink.tail()
+    stops(sink, "journal-refused")
     p.rights("sink", topic=["Read"])
     sink.start("sink")
     world.wait_equal()
     for resource, operation in (("topic", "Write"), ("transactional_id", "Write")):
-        mark = capture.log_size()
         p.rights("capture", allow=False, **{resource: [operation]})
         world.source.sql("update t set v = %s", (f"not {operation}",))
-        assert capture.wait(60) == 5 and "name=journal-refused" in capture.log_text(mark), capture.tail()
+        stops(capture, "journal-refused")
         p.rights("capture", **{resource: [operation]})
         capture.start("capture")
         world.wait_equal()

@@ -1,99 +1,23 @@
 """What can happen to the place at which capture stands in the source's log: restarts, failovers, slots, full disks, slow peers."""
 import signal
 import subprocess
-import threading
-from contextlib import closing, contextmanager
 
 from harness import PROJECT
 from harness.clock import now, wait_until
 from harness.failure import failure
 from harness.history import check_history
-from harness.process import children
+from harness.pipeline import confirmed, needs_resnapshot, pipeline, stops, table, writing
 
-TABLE = "create table t (id int primary key, v text); alter table t replica identity full; insert into t select i, 'v' || i from generate_series(1, 1000) i"
+TABLE = table(1000)
 RESNAPSHOT = "`millrace capture --config FILE --resnapshot` takes a new snapshot; rows that the source no longer has leave the replica."
-
-
-def slot(world):
-    return f"millrace_{world.prefix}"
-
-
-def private(world, version=15, settings=None, sql=TABLE, env=None, **config):
-    """A pipeline on a source server of its own, caught up."""
-    source = world.postgres("source", version=version, database="origin", settings=settings, env=env)
-    world.source.sql(sql)
-    m = world.millrace(world.config(registry=False, **config))
-    world.wait_equal()
-    return source.server, m
-
-
-def shared(world, sql=TABLE, **config):
-    world.source.sql(sql)
-    m = world.millrace(world.config(registry=False, **config))
-    world.wait_equal()
-    return m
-
-
-def confirmed(world):
-    return world.source.value("select confirmed_flush_lsn::text from pg_replication_slots where slot_name = %s", (slot(world),))
-
-
-def behind_bytes(world):
-    return world.source.value("select pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn) from pg_replication_slots where slot_name = %s", (slot(world),))
-
-
-def slot_is_free(world):
-    wait_until(lambda: not world.source.value("select active from pg_replication_slots where slot_name = %s", (slot(world),)), 20, "the slot to be free")
 
 
 def move_source(world, m, server):
     """From now on the pipeline's source is another server."""
-    world._databases["source"] = server.database("origin", create=False)
+    world.source = server.database("origin", create=False)
     config = m.config
     config["source"]["postgres"]["url"] = world.source.url()
     m.write_config(config)
-
-
-def needs_resnapshot(world, m, *words):
-    """It ends by exit code 4 and says why, as often as it is started; the position stays; then the command it names mends it."""
-    for _ in range(2):
-        mark = m.log_size()
-        if not m.alive():
-            m.start()
-        assert m.wait(30) == 4, m.tail()
-        line = next(line for line in m.log_text(mark).splitlines() if "level=error" in line)
-        assert "name=needs-resnapshot" in line and "--resnapshot" in line, line
-        for word in words:
-            assert word in line, f"{word!r} is not in: {line}"
-    rc, out, err = m.run_cli("status", "--json")
-    assert rc == 4, out + err
-    m.start("run", "--resnapshot")
-    world.wait_equal()
-    world.source.sql("insert into t values (-1, 'after')")
-    world.wait_equal()
-    m.term()
-
-
-@contextmanager
-def writers(world, n=1, each_s=0.005, table="t", first=100000):
-    """Sessions that insert and update all the while."""
-    stop = threading.Event()
-
-    def write(k):
-        with closing(world.source.connect()) as connection, connection.cursor() as cursor:
-            i = first * (k + 1)
-            while not stop.wait(each_s):
-                i += 1
-                cursor.execute(f"insert into {table} values (%s, 'during'); update {table} set v = v || '.' where id = %s", (i, i % 1000))
-    threads = [threading.Thread(target=write, args=(k,)) for k in range(n)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 # ---- restarts ------------------------------------------------------------------------------------------------------------
@@ -103,7 +27,7 @@ def writers(world, n=1, each_s=0.005, table="t", first=100000):
          todo="Nothing.", ends="equal")
 def test_nothing_is_confirmed_to_the_source_before_the_journal_has_it(world):
     kafka = world.private_kafka()
-    m = shared(world)
+    m = pipeline(world, TABLE)
     for _ in range(2):
         kafka.processes[1].signal(signal.SIGSTOP)
         before = world.source.value("select pg_current_wal_insert_lsn()::text")
@@ -123,10 +47,10 @@ def test_nothing_is_confirmed_to_the_source_before_the_journal_has_it(world):
 @failure("F04", "Capture is restarted again and again, at any place",
          happens="A deployment loop, a crash loop, or an orchestrator restarts capture under load, in the middle of transactions.",
          does="Resumes from the commit record, drops what is at or below its position, and takes the first change after it. There is no state in which it skips on.",
-         todo="Nothing.", ends="equal", by=["contract/test_source_postgres/a_position_between_two_records_neither_skips_nor_repeats"])
+         todo="Nothing.", ends="equal", by=["contract/source/test_postgres_history/a_position_between_two_records_neither_skips_nor_repeats"])
 def test_restarts_in_a_loop_under_load(world):
-    m = shared(world, capture={"batch_bytes": "64kB"})
-    with writers(world, 1, 0.02):
+    m = pipeline(world, TABLE, capture={"batch_bytes": "64kB"})
+    with writing(world, every_s=0.02):
         for n in range(8):
             mark = m.log_size()
             world.source.sql("update t set v = rpad(v, 200, '.') where id <= 300")
@@ -181,6 +105,30 @@ def test_an_agent_that_froze_is_replaced(world):
     sink.term()
 
 
+@failure("F08b", "Two captures are started together, before the first snapshot",
+         happens="An orchestrator starts two pods of one pipeline, or a rollout starts the new one while the old one takes the first snapshot.",
+         does="Whoever takes a snapshot holds an advisory lock of the source's database until the slot is read from. The second waits with back-off, says `slot-active` with the "
+              "server's process, and fences nobody.",
+         todo="Nothing.", ends="equal slot-active")
+def test_two_captures_before_the_first_snapshot(world):
+    world.source.sql("create table t (id int primary key, v int); insert into t select i, i from generate_series(1, 200000) i")
+    config = world.config(sinks=[], registry=False)
+    one = world.millrace(config, command="capture", name="one")
+    one.wait_log('msg="snapshot begun"')
+    with one.paused():
+        two = world.millrace(config | {"http": {}}, command="capture", name="two")
+        two.wait_log("name=slot-active.*taking the snapshot", 20)
+    sink = world.millrace(world.config(registry=False) | {"http": {}}, command="sink", name="sink")
+    world.wait_equal()
+    two.wait_log("name=slot-active.*is in use by", 20)
+    one.term()
+    world.source.sql("insert into t values (0, 2)")
+    world.wait_equal()
+    check_history(world.kafka, world.prefix)
+    two.term()
+    sink.term()
+
+
 failure("F09", "The server has thrown away log that capture still needs",
         happens="Capture was down, or too slow, for longer than `max_slot_wal_keep_size` allows, and the server invalidated the slot.",
         does="Stops for good instead of trying again; with `--resnapshot` it drops the lost slot and makes a new one.",
@@ -195,7 +143,8 @@ failure("F09", "The server has thrown away log that capture still needs",
          todo=RESNAPSHOT + " From PostgreSQL 17 on the slot is made as a failover slot: keep it synchronised (`sync_replication_slots`), and failover needs nothing.",
          ends="needs-resnapshot")
 def test_failover_to_a_standby_without_the_slot(world):
-    server, m = private(world)
+    server = world.postgres("source", database="origin").server
+    m = pipeline(world, TABLE)
     standby = server.standby(world.run, "standby")
     world._keep(standby)
     m.term()
@@ -204,11 +153,10 @@ def test_failover_to_a_standby_without_the_slot(world):
     server.kill9()
     standby.promote()
     move_source(world, m, standby)
-    m.start()
-    assert m.wait(30) == 4 and "does not exist any more" in m.log_text(), m.tail()
-    world.source.sql("select pg_create_logical_replication_slot(%s, 'pgoutput')", (slot(world),))
+    stops(m.start(), "needs-resnapshot", "does not exist any more", exit_code=4)
+    world.source.sql("select pg_create_logical_replication_slot(%s, 'pgoutput')", (world.slot,))
     world.source.sql("delete from t where id > 900")
-    needs_resnapshot(world, m, slot(world), "after our position")
+    needs_resnapshot(world, m, world.slot, "after our position")
 
 
 @failure("F10b", "Failover to a standby that has the slot",
@@ -220,7 +168,8 @@ def test_failover_to_a_standby_without_the_slot(world):
          does="Compares what was shipped, the unfinished transaction included, with the place where the new timeline left the old one, and stops before shipping anything.",
          todo=RESNAPSHOT + " To never get there, name the standby's slot in `synchronized_standby_slots` (PostgreSQL 17).", ends="needs-resnapshot")
 def test_failover_with_the_slot_goes_on_and_a_phantom_is_refused(world):
-    server, m = private(world, 17, capture={"batch_bytes": "64kB"})
+    server = world.postgres("source", version=17, database="origin").server
+    m = pipeline(world, TABLE, capture={"batch_bytes": "64kB"})
     follow = {"hot_standby_feedback": "on", "primary_slot_name": "follower", "max_replication_slots": 10, "sync_replication_slots": "on"}
 
     def standby_of(primary, name):
@@ -230,7 +179,7 @@ def test_failover_with_the_slot_goes_on_and_a_phantom_is_refused(world):
         def synced():
             primary.sql("select pg_log_standby_snapshot()")
             world.source.sql("update t set v = v || '+' where id = 1")
-            return standby.value("select not temporary from pg_replication_slots where slot_name = %s and synced", (slot(world),))
+            return standby.value("select not temporary from pg_replication_slots where slot_name = %s and synced", (world.slot,))
         wait_until(synced, 40, "the slot on the standby", every_s=0.3)
         return standby
     second = standby_of(server, "second")
@@ -244,7 +193,7 @@ def test_failover_with_the_slot_goes_on_and_a_phantom_is_refused(world):
     world.source.sql("insert into t values (7000, 'the last of the old primary')")
     second.wait_replayed(server.lsn())
     server.kill9()
-    world._databases["source"] = second.promote().database("origin", create=False)
+    world.source = second.promote().database("origin", create=False)
     world.source.sql("update t set v = 'on the new timeline' where id > 500; insert into t values (7001, 'new')")
     world.wait_equal()
     assert m.alive() and "needs-resnapshot" not in m.log_text(), m.tail()
@@ -276,7 +225,7 @@ failure("F12", "The source is restored from a backup",
         happens="The server, or its data directory, is set back to an older state. The log positions that follow are used again for other changes.",
         does="Sees that the log ends before the stored position, that the timeline has left it, or that the slot is gone, and stops.",
         todo=RESNAPSHOT, ends="needs-resnapshot",
-        by=["faults/a_source_restored_from_a_base_backup", "contract/test_source_postgres/another_history_needs_a_new_snapshot"])
+        by=["faults/a_source_restored_from_a_base_backup", "contract/source/test_postgres_history/another_history_needs_a_new_snapshot"])
 
 
 # ---- idle tables, busy servers -------------------------------------------------------------------------------------------
@@ -284,7 +233,7 @@ failure("F13", "Captured tables are idle while others write",
         happens="Only other tables, or other databases of the server, write. A slot that does not move would fill the source's disk.",
         does="When nothing is in flight, records the server's keepalive position in the journal and then confirms it: the slot follows within seconds or 16 MB.",
         todo="Nothing.", ends="equal",
-        by=["faults/the_slot_follows_a_server_on_which_others_write", "contract/test_source_postgres/an_idle_source_lets_its_slot_move_on"])
+        by=["faults/the_slot_follows_a_server_on_which_others_write", "contract/source/test_postgres_slot/an_idle_source_lets_its_slot_move_on"])
 
 
 @failure("F14", "Crashes while the slot follows an idle server",
@@ -292,7 +241,7 @@ failure("F13", "Captured tables are idle while others write",
          does="A keepalive position is confirmed only after it stands in the journal and only when every change before it was handed over, so that a restart never finds the slot ahead of the journal.",
          todo="Nothing.", ends="equal")
 def test_kills_while_the_slot_follows_an_idle_server(world):
-    m = shared(world)
+    m = pipeline(world, TABLE)
     world.source.sql("create schema other; create table other.noise (v text)")
     for n in range(8):
         begun = now()
@@ -302,7 +251,7 @@ def test_kills_while_the_slot_follows_an_idle_server(world):
         m.kill9()
         m.start()
     world.wait_equal(["public.t"])
-    wait_until(lambda: behind_bytes(world) < 20e6, 40, "the slot to follow")
+    wait_until(lambda: world.source.value("select pg_current_wal_lsn() - %s::pg_lsn < 20e6", (confirmed(world),)), 40, "the slot to follow")
     world.source.sql("insert into t values (-5, 'end')")
     world.wait_equal(["public.t"])
     check_history(world.kafka, world.prefix)
@@ -314,13 +263,13 @@ def test_kills_while_the_slot_follows_an_idle_server(world):
          does="Stops: changes after the position cannot be read through it. A slot that is older than its publication is adopted at first start, because the snapshot begins after both.",
          todo=RESNAPSHOT, ends="equal needs-resnapshot", by=["faults/a_publication_made_anew"])
 def test_a_slot_before_its_publication_and_a_publication_that_is_dropped(world):
-    world.source.sql("select pg_create_logical_replication_slot(%s, 'pgoutput')", (slot(world),))
-    m = shared(world)
+    world.source.sql("select pg_create_logical_replication_slot(%s, 'pgoutput')", (world.slot,))
+    m = pipeline(world, TABLE)
     world.source.sql("delete from t where id > 990; insert into t values (2000, 'streamed')")
     world.wait_equal()
-    world.source.sql(f"drop publication {slot(world)}; update t set v = 'unread'")
-    assert m.wait(30) == 4, m.tail()
-    world.source.sql(f"create publication {slot(world)} for table t")
+    world.source.sql(f"drop publication {world.publication}; update t set v = 'unread'")
+    stops(m, "needs-resnapshot", exit_code=4)
+    world.source.sql(f"create publication {world.publication} for table t")
     needs_resnapshot(world, m, "publication")
 
 
@@ -332,7 +281,7 @@ def test_kills_during_a_parallel_snapshot_under_writes(world):
     world.source.sql("create table t (id int primary key, v text); alter table t replica identity full; create table u (id int primary key, v text); alter table u replica identity full;"
                      "insert into t select i, repeat('t', 100) from generate_series(1, 60000) i; insert into u select i, repeat('u', 100) from generate_series(1, 60000) i")
     m = world.millrace(world.config(registry=False, source={"snapshot_workers": 4}, capture={"batch_bytes": "512kB"}))
-    with writers(world, 2), writers(world, 1, table="u"):
+    with writing(world, sessions=2), writing(world, table="u"):
         for _ in range(3):
             m.wait_log("msg=committed", 30, since=m.log_size())
             m.kill9()
@@ -353,14 +302,15 @@ failure("F19", "The source shuts down while capture streams",
          happens="The broker takes changes at a crawl, for longer than `wal_sender_timeout`.",
          does="Answers the source's keepalives whether or not the journal moves; the session is kept, nothing is confirmed early.",
          todo="Look after the broker; `millrace_capture_lag_bytes` and `millrace_capture_commit_seconds` tell.", ends="equal",
-         by=["contract/test_source_postgres/a_caller_that_takes_nothing_keeps_its_session_by_service"])
+         by=["contract/source/test_postgres_slot/a_caller_that_takes_nothing_keeps_its_session_by_service"])
 def test_a_slow_broker_does_not_cost_the_session_with_the_source(world):
     kafka = world.private_kafka()
-    server, m = private(world, settings={"wal_sender_timeout": "2s"}, capture={"batch_bytes": "256kB"})
+    server = world.postgres("source", settings={"wal_sender_timeout": "2s"})
+    m = pipeline(world, TABLE, capture={"batch_bytes": "256kB"})
     world.source.sql("insert into t select i, repeat('x', 300) from generate_series(10000, 40000) i")
     mark = m.log_size()
     until = now() + 12
-    with writers(world):
+    with writing(world):
         while now() < until:  # a twentieth of its time
             kafka.processes[1].signal(signal.SIGSTOP)
             stopped = now() + 1.9
@@ -381,8 +331,9 @@ def test_a_slow_broker_does_not_cost_the_session_with_the_source(world):
 def test_the_disk_of_the_source_is_full(world):
     shim, switch = world.run.path / "full_disk.so", world.run.path / "full"
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", shim, PROJECT / "tests" / "harness" / "full_disk.c", "-ldl"], check=True)
-    server, m = private(world, settings={"logical_decoding_work_mem": "64kB"},
-                        env={"LD_PRELOAD": shim, "FULL_DISK_SWITCH": switch, "FULL_DISK_PATH": "pg_replslot"})
+    world.postgres("source", settings={"logical_decoding_work_mem": "64kB"},
+                   env={"LD_PRELOAD": shim, "FULL_DISK_SWITCH": switch, "FULL_DISK_PATH": "pg_replslot"})
+    m = pipeline(world, TABLE)
     switch.touch()
     mark = m.log_size()
     world.source.sql("insert into t select i, repeat('x', 100) from generate_series(10000, 100000) i")
@@ -403,15 +354,11 @@ def test_the_disk_of_the_source_is_full(world):
          todo="Make the value smaller, or delete the row, then take a new snapshot: `millrace capture --config FILE --resnapshot`; the stream then begins after the change.",
          ends="source-protocol")
 def test_a_change_that_the_server_cannot_send(world):
-    m = shared(world, "create table t (id int primary key, v text, a bytea); alter table t replica identity full; insert into t values (1, 'small')")
+    m = pipeline(world, "create table t (id int primary key, v text, a bytea); alter table t replica identity full; insert into t values (1, 'small')")
     at = confirmed(world)
     world.source.sql("insert into t values (2, 'huge', convert_to(repeat('x', 540000000), 'UTF8')); update t set v = 'behind' where id = 1")
-    for again in (False, True):
-        if again:
-            m.start()
-        assert m.wait(90) == 5, m.tail()
-        line = [line for line in m.log_text().splitlines() if "level=error" in line][-1]
-        assert "name=source-protocol" in line and "--resnapshot" in line and "memory alloc" in line, line
+    stops(m, "source-protocol", "--resnapshot", "memory alloc", deadline_s=90)
+    stops(m.start(), "source-protocol", "--resnapshot", "memory alloc", deadline_s=90)
     assert world.source.value("select %s::pg_lsn - %s::pg_lsn < 100000000", (confirmed(world), at))
     assert world.replica.sql("select id, v from t") == [(1, "small")]
     world.source.sql("update t set a = null where id = 2")

@@ -6,6 +6,7 @@ from contextlib import closing
 
 from harness import wait_until
 from harness.failure import failure
+from harness.pipeline import confirmed, pipeline
 
 RESTART = "then SIGHUP or restart."
 TABLE = "create table t (id int primary key, v text, u int unique); alter table t replica identity full; insert into t select i, 'v' || i, i from generate_series(1, 500) i"
@@ -15,19 +16,16 @@ PEERS = {"public.t": "bykey.t", "public.parent": "bykey.parent", "public.child":
 @failure("F103", "A batch touches one key, or one unique value, several times",
          happens="`UPDATE t SET id = id + 1`, a key deleted and inserted again, unique values that change places: in a replica each order of statements but one fails or loses rows.",
          does="Coalesces to the last state of each key in the order of the source; where unique values move between rows, the touched rows are deleted and written again in one transaction.",
-         todo="Nothing.", ends="equal", by=["pipeline/key_changes_swaps_and_truncates", "contract/test_target/unique_values_may_change_places"])
+         todo="Nothing.", ends="equal", by=["pipeline/key_changes_swaps_and_truncates", "contract/target/test_batches/unique_values_may_change_places"])
 @failure("F107", "An explicit NULL meets a column with a default",
          happens="The source writes NULL into a column that has a default, also in the replica.",
-         does="Writes NULL: a column that is null is written, one that was not sent is left alone.", todo="Nothing.", ends="equal", by=["contract/test_target/absent_columns_are_kept"])
+         does="Writes NULL: a column that is null is written, one that was not sent is left alone.", todo="Nothing.", ends="equal", by=["contract/target/test_batches/absent_columns_are_kept"])
 def test_order_within_a_batch(world):
     family = "create table parent (id int primary key); create table child (id int primary key, parent int not null references parent)"
     defaults = "create table d (id int primary key, v text default 'default', n int default 7)"
-    world.source.sql(f"{TABLE}; {family}; {defaults}; alter table d replica identity full")
     world.replica.sql(f"create schema bykey; {family}; {defaults}; set search_path = bykey; {family}; {defaults}; create table t (id int primary key, v text, u int unique)")
-    config = world.config(registry=False, journal={"partitions": 8}, sinks=[
+    m = pipeline(world, f"{TABLE}; {family}; {defaults}; alter table d replica identity full", journal={"partitions": 8}, sinks=[
         world.sink(), world.sink("bykey", to=world.replica, consistency="key", workers=2, rename={"public": "bykey"})])
-    m = world.millrace(config)
-    world.wait_equal()
     for script in (
             "update t set id = -id; update t set id = 1 - id",  # every key moves on by one
             "update t set u = -u; update t set u = 501 + u",  # and every unique value to another row
@@ -56,21 +54,19 @@ failure("F110", "One change can never be applied",
 failure("F114", "The replica crashes and forgets its newest commits",
         happens="Sinks commit with `synchronous_commit = off`; a crash loses up to a second of commits.",
         does="Rows and position are lost together, since they are one transaction; the sink goes on from the position that the replica has. Kafka's group offsets are not used.",
-        todo="Nothing.", ends="equal", by=["faults/the_replica_is_away_for_a_minute", "storm/a_hundred_deaths", "contract/test_target/rows_and_position_move_together_or_not_at_all"])
+        todo="Nothing.", ends="equal", by=["faults/the_replica_is_away_for_a_minute", "storm/a_hundred_deaths", "contract/target/test_ownership/rows_and_position_move_together_or_not_at_all"])
 
 
 @failure("F106", "A row to change is not in the replica",
          happens="Somebody deleted it there.",
          does="`on_missing: insert` writes the whole row and counts it (`millrace_sink_missing_rows_total`); `on_missing: stop`, or a row that is not whole, stops. It is never taken for success.",
-         todo="Find out who writes to the replica; `millrace replay --sink NAME` makes it equal again.", ends="equal target-diverged", by=["contract/test_target/a_missing_row_is_written_whole_or_stops"])
+         todo="Find out who writes to the replica; `millrace replay --sink NAME` makes it equal again.", ends="equal target-diverged", by=["contract/target/test_batches/a_missing_row_is_written_whole_or_stops"])
 @failure("F121", "The replica has triggers of its own, or somebody edits it",
          happens="Triggers would act a second time on rows that the source's own triggers made; edits drift away.",
          does="Triggers and foreign keys rest on applied rows unless `triggers: fire`; rows that should have been there and are not are counted or stop.",
          todo="`millrace replay --sink NAME` after an edit.", ends="equal target-diverged", by=["subscription_replica/triggers_and_foreign_keys_of_the_replica_rest", "subscription_replica/triggers_and_foreign_keys_fire_if_asked"])
 def test_rows_that_are_gone_from_the_replica(world):
-    world.source.sql(TABLE)
-    m = world.millrace(world.config(registry=False))
-    world.wait_equal()
+    m = pipeline(world, TABLE)
     world.replica.sql("delete from t where id in (3, 4)")
     world.source.sql("update t set v = 'changed' where id = 3; delete from t where id = 4")
     world.wait_equal()
@@ -135,21 +131,18 @@ def deadlock(world, first):
 @failure("F111", "Deadlocks, locks and serialization failures in the replica",
          happens="Somebody holds what the sink needs, or wants what it holds.",
          does="The whole transaction, with the position, is rolled back and tried again with back-off. `lock_timeout` (10 s) bounds each wait.",
-         todo="Nothing; long locks on the replica are lag.", ends="equal", by=["contract/test_target/a_lock_that_is_not_given_is_tried_again"])
+         todo="Nothing; long locks on the replica are lag.", ends="equal", by=["contract/target/test_obstacles/a_lock_that_is_not_given_is_tried_again"])
 def test_locks_and_deadlocks_on_the_replica(world):
-    world.source.sql(TABLE)
     world.replica.sql(f'alter database "{world.replica.name}" set deadlock_timeout = \'5s\'')  # looked for once, after the circle is closed
-    config = world.config(registry=False, sinks=[world.sink(postgres={"lock_timeout": "1s"})])
-    m = world.millrace(config)
-    world.wait_equal()
+    m = pipeline(world, TABLE, sinks=[world.sink(postgres={"lock_timeout": "1s"})])
     with closing(world.replica.connect(autocommit=False)) as other, other.cursor() as cursor:
         cursor.execute("lock table t in access exclusive mode")
         world.source.sql("update t set v = 'locked' where id < 10")
         m.wait_log(r"will try again.*55P03", 30)
         other.rollback()
     world.wait_equal()
-    config["sinks"][0]["postgres"]["lock_timeout"] = "60s"
-    m.hup(config)
+    m.config["sinks"][0]["postgres"]["lock_timeout"] = "60s"
+    m.hup(m.config)
     assert deadlock(world, 400) or deadlock(world, 1), "the sink held no row while it waited, whichever it was made to wait for"
     m.wait_log("40P01", 30)
     world.wait_equal()
@@ -161,18 +154,16 @@ def test_locks_and_deadlocks_on_the_replica(world):
          does="Memory stays as it is: batches, queues and fetches are bounded in bytes, and the rest waits in Kafka. Capture and other sinks go on.",
          todo="Watch `millrace_sink_lag_seconds`. The journal's retention (compaction lag, seven days) is the time there is.", ends="equal")
 def test_a_replica_that_stalls_costs_no_memory(world):
-    world.source.sql("create table big (id int primary key, v text); alter table big replica identity full; insert into big values (0, 'x')")
-    config = world.config(registry=False, sinks=[world.sink(postgres={"lock_timeout": "0s"})])
-    m = world.millrace(config, env={"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=8:halt_on_error=1:exitcode=99"})
-    world.wait_equal()
+    m = pipeline(world, "create table big (id int primary key, v text); alter table big replica identity full; insert into big values (0, 'x')",
+                 sinks=[world.sink(postgres={"lock_timeout": "0s"})],
+                 env={"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=8:halt_on_error=1:exitcode=99"})
     with closing(world.replica.connect(autocommit=False)) as other, other.cursor() as cursor:
         cursor.execute("lock table big in access exclusive mode")
-        written = "select confirmed_flush_lsn >= %s::pg_lsn from pg_replication_slots where slot_name = %s"
         peak = 0
         for i in range(4):
             world.source.sql("insert into big select %s + i, repeat(md5(i::text), 150) from generate_series(1, 5000) i", (i * 5000,))
             lsn = world.source.lsn()
-            wait_until(lambda: world.source.value(written, (lsn, f"millrace_{world.prefix}")), 60, "capture to go on")
+            wait_until(lambda: world.source.value("select %s::pg_lsn >= %s::pg_lsn", (confirmed(world), lsn)), 60, "capture to go on")
             peak = max(peak, m.rss_bytes())
             if i == 1:
                 settled = peak
@@ -185,7 +176,7 @@ def test_a_replica_that_stalls_costs_no_memory(world):
 @failure("F127", "A sink's filter or names are changed after its tables were written",
          happens="`where:` is loosened, a column gets another name in `rename:`, or two source tables would become one table of the replica. Rows from before would stay as they were.",
          does="Stops with `config` when it meets the table; what can be seen in the file alone stops `millrace` at its start. A table that gets another name in `rename:` takes its rows along.",
-         todo="Restore the configuration, or `millrace replay --sink NAME`.", ends="config", by=["contract/test_target/rows_keep_their_origin", "unit/sink/test_mapping/two_tables_cannot_become_one"])
+         todo="Restore the configuration, or `millrace replay --sink NAME`.", ends="config", by=["contract/target/test_replay/rows_keep_their_origin", "unit/sink/test_mapping/two_tables_cannot_become_one"])
 def test_a_sink_whose_configuration_changes(world):
     world.source.sql(f"{TABLE}; create schema a; create schema b; create table a.same (id int primary key); create table b.same (id int primary key); insert into a.same values (1); insert into b.same values (2)")
     config = world.config(registry=False, source={"tables": ["public.*", "a.*", "b.*"]}, sinks=[world.sink(where={"public.t": "v = 'v7'"}, tables=["public.*"])])

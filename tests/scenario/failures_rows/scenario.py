@@ -4,15 +4,9 @@ import signal
 from harness.clock import wait_until
 from harness.failure import failure
 from harness.history import check_history
+from harness.pipeline import capture_and_sink, pipeline, stops
 
 RESNAPSHOT = "`millrace capture --config FILE --resnapshot` takes a new snapshot; the replica's rows become those of the source."
-
-
-def start(world, setup, tables=None, ignore_columns=(), **config):
-    world.source.sql(setup)
-    m = world.millrace(world.config(**{"registry": False, "sinks": [world.sink(lease="1s")]} | config))
-    world.wait_equal(tables, ignore_columns=ignore_columns)
-    return m
 
 
 # ---- rows ----------------------------------------------------------------------------------------------------------------
@@ -20,10 +14,10 @@ def start(world, setup, tables=None, ignore_columns=(), **config):
          happens="PostgreSQL does not log an unchanged value that is stored out of line (TOAST), unless the table has REPLICA IDENTITY FULL.",
          does="Capture refuses such tables (`partial-rows`) until you choose. With `partial_rows: history` the value is *absent* in the change, never null, and a sink never writes an absent column, also when several changes of one row are merged.",
          todo="`ALTER TABLE ... REPLICA IDENTITY FULL`, or `partial_rows: history`, which keeps the whole history of such topics.", ends="equal partial-rows",
-         by=["faults/rows_that_may_come_without_all_columns_need_a_decision", "contract/test_source_postgres/an_unchanged_large_value_is_absent_or_filled_from_the_old_row"])
+         by=["faults/rows_that_may_come_without_all_columns_need_a_decision", "contract/source/test_postgres_rows/an_unchanged_large_value_is_absent_or_filled_from_the_old_row"])
 def test_absent_values_survive_the_merge_of_a_batch(world):
-    m = start(world, "create table t (id int primary key, big text, v int); alter table t alter big set storage external; insert into t select i, repeat('x', 9000), 0 from generate_series(1, 5) i",
-              source={"partial_rows": "history"})
+    m = pipeline(world, "create table t (id int primary key, big text, v int); alter table t alter big set storage external; insert into t select i, repeat('x', 9000), 0 from generate_series(1, 5) i",
+                 source={"partial_rows": "history"})
     world.source.sql("""begin; insert into t values (10, repeat('n', 9000), 0); update t set v = 1 where id in (1, 10); update t set v = 2 where id in (1, 10);
                         update t set big = repeat('y', 9000) where id = 2; update t set v = 3 where id = 2; update t set big = null where id = 3; update t set v = 4 where id = 3;
                         update t set id = 40, v = 5 where id = 4; update t set v = 6 where id = 40; delete from t where id = 5; insert into t values (5, repeat('z', 9000), 7); update t set v = 8 where id = 5; commit""")
@@ -38,7 +32,7 @@ def test_absent_values_survive_the_merge_of_a_batch(world):
          todo="Add a primary key, or `ALTER TABLE ... REPLICA IDENTITY FULL`, or exclude the table.", ends="equal table-without-key",
          by=["faults/a_table_without_key_is_named_before_anything_is_shipped"])
 def test_a_table_without_key_joins_a_publication_of_all_tables(world):
-    m = start(world, f"create table t (id int primary key); create publication millrace_{world.prefix} for all tables; insert into t values (1)")
+    m = pipeline(world, f"create table t (id int primary key); create publication {world.publication} for all tables; insert into t values (1)")
     mark = m.log_size()
     world.source.sql("create table bare (v int); insert into bare values (1), (1)")
     m.wait_log("level=warn .*without a key.*table=bare", 20, since=mark)
@@ -63,23 +57,23 @@ failure("F28", "Equal rows in a table without key", happens="Two rows are the sa
 
 failure("F29", "TRUNCATE, also with CASCADE and of several tables", happens="Tables are emptied, some of them published, some not.",
         does="Empties exactly the tables that the log names, at that place of the order. A table that is not captured keeps its rows in the replica.",
-        todo="Nothing.", ends="equal", by=["subscription_replica/truncate", "pipeline/key_changes_swaps_and_truncates", "contract/test_source_postgres/a_truncate_is_one_change_per_table"])
+        todo="Nothing.", ends="equal", by=["subscription_replica/truncate", "pipeline/key_changes_swaps_and_truncates", "contract/source/test_stream/a_truncate_is_one_change_per_table"])
 
 failure("F31", "Partitions: rows move, partitions come and go", happens="An update moves a row to another partition; partitions are attached, detached and truncated.",
         does="Follows what the log says, partition by partition, or as the root (`publish_via_root`).",
         todo="With `publish_via_root`, take a new snapshot after attaching or detaching a partition that holds rows: that is not in the log.", ends="equal",
-        by=["subscription_tables/partitions_as_their_root", "contract/test_source_postgres/partitions_travel_as_leaves_or_as_their_root"])
+        by=["subscription_tables/partitions_as_their_root", "contract/source/test_postgres_rows/partitions_travel_as_leaves_or_as_their_root"])
 
 
 # ---- tables change -------------------------------------------------------------------------------------------------------
 failure("F33", "A table is dropped and made anew while capture is down", happens="The backlog holds changes of the old table, and the catalog only knows the new one.",
         does="Reads old changes as they were; a new table of the same name empties its replica and begins.", todo="Nothing.", ends="equal",
-        by=["subscription_transactions/a_table_dropped_and_made_anew_while_nobody_looked", "contract/test_source_postgres/tables_that_are_gone_are_read_as_they_were"])
+        by=["subscription_transactions/a_table_dropped_and_made_anew_while_nobody_looked", "contract/source/test_postgres_history/tables_that_are_gone_are_read_as_they_were"])
 
 failure("F34", "Columns come and go in the middle of a transaction", happens="ALTER TABLE between changes of one transaction, also rolled back to a savepoint.",
         does="Each change is read with the columns of its place in the log; a new schema travels in the same journal transaction.", todo="Nothing.", ends="equal",
         by=["pipeline/columns_come_and_go_in_the_middle_of_a_transaction", "subscription_transactions/large_transactions_with_changes_of_tables_inside_that_are_partly_undone",
-            "contract/test_source_postgres/a_schema_change_comes_at_its_exact_place"])
+            "contract/source/test_stream/a_schema_change_comes_at_its_exact_place"])
 
 
 @failure("F35", "A column gets another type",
@@ -88,14 +82,14 @@ failure("F34", "Columns come and go in the middle of a transaction", happens="AL
          todo="Run the SQL of the message on the replica. If it says that the values do not fit because changes of the old type are still to come, make the column `text` first; the final type after that. Then SIGHUP or restart.",
          ends="target-table", by=["subscription_transactions/a_column_is_dropped_and_comes_again_with_another_type"])
 def test_types_that_have_nothing_in_common_pass_through_text(world):
-    m = start(world, """create table t (id int primary key, b boolean, d int, u int); alter table t replica identity full;
-                        insert into t select i, i % 2 = 0, i, i from generate_series(1, 20) i; create table o (id int primary key)""")
+    m = pipeline(world, """create table t (id int primary key, b boolean, d int, u int); alter table t replica identity full;
+                           insert into t select i, i % 2 = 0, i, i from generate_series(1, 20) i; create table o (id int primary key)""")
     m.term()
     mark = m.log_size()
     world.source.sql("""begin; update t set b = not b where id < 5; update t set d = d + 1 where id < 5; insert into o values (1);
         alter table t alter b type text using case when b then 'yes' else 'no' end, alter d type date using '2024-01-01'::date + d, drop column u; alter table t add column u text default 'n';
         update t set b = b || '!', u = 'new' where id % 2 = 0; insert into t values (100, 'maybe', '2024-05-05', 'x'); update t set b = b, u = u || '.'; commit""")
-    config = world.config(registry=False, source={"silent_changes": "warn"}, sinks=[world.sink(lease="1s")])
+    config = world.config(registry=False, source={"silent_changes": "warn"})
     m.write_config(config)
     m.start()
     m.wait_log(r"name=target-table .*public\.t.*text first", 30, since=mark)
@@ -114,11 +108,7 @@ def test_types_that_have_nothing_in_common_pass_through_text(world):
 def stays_stopped(world, m, words, tables=None, replica=None):
     """Exit code 4 now and at the next start; nothing after the place of the stop was shipped; a new snapshot mends it."""
     for _ in range(2):
-        if not m.alive():
-            m.start()
-        assert m.wait(30) == 4, m.tail()
-        line = [line for line in m.log_text().splitlines() if "level=error" in line][-1]
-        assert "name=needs-resnapshot" in line and "without an event" in line and words in line and "silent_changes" in line, line
+        stops(m if m.alive() else m.start(), "needs-resnapshot", "without an event", words, "silent_changes", exit_code=4)
     rc, out, err = m.run_cli("status", "--json")
     assert rc == 4, out + err
     rc, out, err = m.run_cli("doctor", "--json")
@@ -135,8 +125,8 @@ def stays_stopped(world, m, words, tables=None, replica=None):
               "A change of a column's type that keeps the values (int to bigint) is a warning. Not seen is a command that ran while capture was down.",
          todo=RESNAPSHOT + " If you know that the rows are the same in the replica, `silent_changes: warn` goes on without.", ends="needs-resnapshot")
 def test_rows_that_were_rewritten_without_events(world):
-    m = start(world, """create table t (id int primary key, v int, n numeric(12,4)); alter table t replica identity full; insert into t select i, i, i / 7.0 from generate_series(1, 50) i;
-                        create table o (id int primary key); create table e (id int primary key, v int)""")
+    m = pipeline(world, """create table t (id int primary key, v int, n numeric(12,4)); alter table t replica identity full; insert into t select i, i, i / 7.0 from generate_series(1, 50) i;
+                           create table o (id int primary key); create table e (id int primary key, v int)""")
     narrow = "alter table t alter n type numeric(12,2)"
     for n, (command, words, replica) in enumerate([
             ("alter table t add column at timestamptz default clock_timestamp()", "got values", None),
@@ -165,8 +155,8 @@ def test_rows_that_were_rewritten_without_events(world):
          does="Stops when the new label first comes in a row, or with the next change of a table after the server described it again: labels are never dropped, so one that is gone was renamed.",
          todo=RESNAPSHOT, ends="needs-resnapshot")
 def test_an_unlogged_table_and_a_renamed_label(world):
-    m = start(world, f"""create type mood as enum ('sad', 'ok'); create table t (id int primary key, m mood); alter table t replica identity full; insert into t values (1, 'sad'), (2, 'ok');
-                         create unlogged table u (id int primary key); insert into u values (1), (2); create publication millrace_{world.prefix} for all tables""", ["public.t"])
+    m = pipeline(world, f"""create type mood as enum ('sad', 'ok'); create table t (id int primary key, m mood); alter table t replica identity full; insert into t values (1, 'sad'), (2, 'ok');
+                            create unlogged table u (id int primary key); insert into u values (1), (2); create publication {world.publication} for all tables""", ["public.t"])
     world.source.sql("alter table u set logged; insert into u values (3)")
     stays_stopped(world, m, "unlogged")
     world.source.sql("alter type mood rename value 'sad' to 'blue'; insert into t values (3, 'ok')")
@@ -182,8 +172,8 @@ def test_an_unlogged_table_and_a_renamed_label(world):
          todo="Nothing; in the latter case `ALTER TYPE ... ADD VALUE` on the replica, then SIGHUP or restart.", ends="equal target-value",
          by=["types/every_type_arrives_by_snapshot_and_by_stream"])
 def test_labels_are_added_at_their_place(world):
-    m = start(world, """create type mood as enum ('c', 'e'); create schema two; create type two.mood as enum ('x', 'c');
-                        create table t (id int primary key, m mood, n two.mood, ms mood[]); alter table t replica identity full; insert into t values (1, 'c', 'x', '{c}')""")
+    m = pipeline(world, """create type mood as enum ('c', 'e'); create schema two; create type two.mood as enum ('x', 'c');
+                           create table t (id int primary key, m mood, n two.mood, ms mood[]); alter table t replica identity full; insert into t values (1, 'c', 'x', '{c}')""")
     world.source.sql("alter type mood add value 'a' before 'c'; alter type mood add value 'd' before 'e'; alter type mood add value 'f'; alter type two.mood add value 'w' before 'x'")
     world.source.sql("insert into t values (2, 'a', 'c', '{c}'), (3, 'f', 'w', '{e}')")
     world.wait_equal()
@@ -230,11 +220,8 @@ failure("F48", "Keys that are equal and spelled differently", happens="1.0 becom
          todo="Nothing. Room for it is needed in the topics and, while it is applied, in the replica.", ends="equal", by=["pipeline/a_transaction_larger_than_the_batch_arrives_whole"])
 def test_a_huge_transaction_and_a_kill_in_its_middle(world):
     rows = 100000
-    world.source.sql("create table t (id int primary key, v int, s text); alter table t replica identity full; create table o (id int primary key)")
-    config = world.config(registry=False, log={"level": "info"}, capture={"batch_bytes": "1MB"}, sinks=[world.sink(lease="1s")])
-    capture = world.millrace(config | {"sinks": []}, command="capture", name="capture")
-    sink = world.millrace(config | {"http": {}}, command="sink", name="sink")
-    world.wait_equal()
+    capture, sink = capture_and_sink(world, "create table t (id int primary key, v int, s text); alter table t replica identity full; create table o (id int primary key)",
+                                     log={"level": "info"}, capture={"batch_bytes": "1MB"}, sinks=[world.sink(lease="1s")])
     base = capture.rss_bytes()
     changes = lambda: capture.metric("millrace_capture_changes_total") or 0  # noqa: E731
     world.source.sql(f"insert into t select i, 0, repeat('s', 60) from generate_series(1, {rows}) i; insert into o values (1)")
@@ -265,7 +252,7 @@ failure("F45", "Savepoints by the thousand", happens="Subtransactions, nested an
          does="Reads a transaction only after its commit: what did not commit is never shipped.", todo="Nothing.", ends="equal")
 def test_a_source_that_crashes_in_the_middle_of_a_transaction(world):
     server = world.postgres("source", database="origin").server
-    m = start(world, "create table t (id int primary key, v text); alter table t replica identity full; insert into t values (1, 'one')")
+    m = pipeline(world, "create table t (id int primary key, v text); alter table t replica identity full; insert into t values (1, 'one')")
     aborted, cut = world.source.connect(autocommit=False), world.source.connect(autocommit=False)
     for session, first in ((aborted, 1000), (cut, 100000)):
         with session.cursor() as cursor:
@@ -296,7 +283,7 @@ failure("F47", "Two-phase commit", happens="PREPARE TRANSACTION, crashes, then C
 def test_sequences_of_a_replica_that_takes_over(world):
     tables = "create table a (id bigint generated by default as identity primary key, v int); create table b (id serial primary key); create schema \"S x\"; create table \"S x\".\"T y\" (\"I d\" serial primary key)"
     world.replica.sql(tables)
-    m = start(world, tables + "; insert into a (v) select 1 from generate_series(1, 100); insert into b select from generate_series(1, 30); insert into \"S x\".\"T y\" default values", source={"tables": ["*.*"]})
+    m = pipeline(world, tables + "; insert into a (v) select 1 from generate_series(1, 100); insert into b select from generate_series(1, 30); insert into \"S x\".\"T y\" default values", source={"tables": ["*.*"]})
     m.term()
     text = (world.dir.parents[2] / "docs" / "operating.md").read_text()
     statement = text.split("## The replica takes over")[1].split("```sql")[1].split("```")[0]

@@ -6,6 +6,7 @@ import subprocess
 from harness import PROJECT
 from harness.failure import failure
 from harness.history import check_history
+from harness.pipeline import pipeline, table
 
 
 @failure("F99", "A clock jumps",
@@ -30,10 +31,8 @@ def test_clocks_jump(world):
     world.postgres("source", env=skewed("source"))
     world.postgres("replica", env=skewed("replica"))
     kafka = world.private_kafka(env=skewed("brokers"))
-    world.source.sql("create table t (id int primary key, v text); alter table t replica identity full; insert into t select i, 'v' || i from generate_series(1, 300) i")
     asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0:halt_on_error=1:exitcode=99:detect_leaks=0"
-    m = world.millrace(world.config(registry=False), env=skewed("millrace") | {"ASAN_OPTIONS": asan})
-    world.wait_equal()
+    m = pipeline(world, table(300), env=skewed("millrace") | {"ASAN_OPTIONS": asan})
     lags = re.compile(r"^millrace_\w+_seconds(?:_sum)?(?:\{[^}]*\})? (-\S+)$", re.MULTILINE)
     for name in clocks:
         for seconds in (-3600, 3600, 13 * 365 * 86400, 0):

@@ -4,43 +4,15 @@ from contextlib import closing
 
 from harness.clock import now, wait_until
 from harness.failure import failure
+from harness.pipeline import capture_and_sink, confirmed, free_slot, needs_resnapshot, pipeline, stops, table, writing
 
-TABLE = "create table t (id int primary key, v text); alter table t replica identity full; insert into t select i, 'v' || i from generate_series(1, 1000) i"
+TABLE = table(1000)
 
 
 def private(world, **settings):
-    """A pipeline on a source server of its own, caught up."""
-    source = world.postgres("source", database="origin", settings=settings)
-    world.source.sql(TABLE)
-    m = world.millrace(world.config(registry=False))
-    world.wait_equal()
-    return source.server, m
-
-
-def slot(world):
-    return f"millrace_{world.prefix}"
-
-
-def drop_slot(world):
-    wait_until(lambda: not world.source.value("select active from pg_replication_slots where slot_name = %s", (slot(world),)), 20, "the slot to be free")
-    world.source.sql("select pg_drop_replication_slot(%s)", (slot(world),))
-
-
-def needs_resnapshot(world, m, *words):
-    """The process ends with exit code 4, says so, status says so; then the command it names mends it."""
-    m.start()
-    assert m.wait(30) == 4, m.tail()
-    log = m.log_text()
-    assert "needs-resnapshot" in log and "--resnapshot" in log, m.tail()
-    for word in words:
-        assert word in log, f"{word!r} is not in the message: {m.tail()}"
-    rc, out, err = m.run_cli("status", "--json")
-    assert rc == 4, out + err
-    m.start("run", "--resnapshot")
-    world.wait_equal()
-    world.source.sql("insert into t values (-1, 'after')")
-    world.wait_equal()
-    m.term()
+    """A pipeline on a source server of its own."""
+    server = world.postgres("source", settings=settings)
+    return server, pipeline(world, TABLE)
 
 
 @failure("F129", "The stream tells of a commit that no session sees yet",
@@ -69,24 +41,24 @@ def test_a_column_whose_commit_nobody_sees_yet(world):
 def test_a_dropped_slot(world):
     _, m = private(world)
     m.term()
-    drop_slot(world)
+    world.source.sql("select pg_drop_replication_slot(%s)", (free_slot(world),))
     world.source.sql("insert into t values (5000, 'missed'); delete from t where id < 100")
-    needs_resnapshot(world, m, slot(world))
+    needs_resnapshot(world, m, world.slot)
 
 
 def test_a_slot_dropped_and_recreated(world):
     _, m = private(world)
     m.term()
-    drop_slot(world)
+    world.source.sql("select pg_drop_replication_slot(%s)", (free_slot(world),))
     world.source.sql("insert into t values (5000, 'missed'); delete from t where id < 100")
-    world.source.sql("select pg_create_logical_replication_slot(%s, 'pgoutput')", (slot(world),))
+    world.source.sql("select pg_create_logical_replication_slot(%s, 'pgoutput')", (world.slot,))
     needs_resnapshot(world, m)
 
 
 def test_a_publication_made_anew(world):
     _, m = private(world)
     m.term()
-    world.source.sql(f"drop publication {slot(world)}; delete from t where id < 100; create publication {slot(world)} for table t")
+    world.source.sql(f"drop publication {world.publication}; delete from t where id < 100; create publication {world.publication} for table t")
     needs_resnapshot(world, m, "publication")
 
 
@@ -94,8 +66,7 @@ def test_a_slot_moved_ahead(world):
     _, m = private(world)
     m.term()
     world.source.sql("delete from t where id < 100")
-    wait_until(lambda: not world.source.value("select active from pg_replication_slots where slot_name = %s", (slot(world),)), 20, "the slot to be free")
-    world.source.sql("select pg_replication_slot_advance(%s, pg_current_wal_lsn())", (slot(world),))
+    world.source.sql("select pg_replication_slot_advance(%s, pg_current_wal_lsn())", (free_slot(world),))
     needs_resnapshot(world, m)
 
 
@@ -108,7 +79,7 @@ def test_an_invalidated_slot(world):
         world.source.sql("select pg_switch_wal()")
         world.source.sql("checkpoint")
     world.source.sql("drop table filler; delete from t where id < 50")
-    assert world.source.value("select wal_status from pg_replication_slots where slot_name = %s", (slot(world),)) == "lost"
+    assert world.source.value("select wal_status from pg_replication_slots where slot_name = %s", (world.slot,)) == "lost"
     needs_resnapshot(world, m)
 
 
@@ -120,10 +91,8 @@ def test_a_source_restored_from_a_base_backup(world):
     m.term()
     server.stop()
     backup.start()
-    config = world.config(registry=False)
-    config["source"]["postgres"]["url"] = backup.database("origin", create=False).url()
-    world._databases["source"] = backup.database("origin", create=False)
-    m.write_config(config)
+    world.source = backup.database(world.source.name, create=False)
+    m.write_config(world.config(registry=False))
     needs_resnapshot(world, m)
 
 
@@ -143,9 +112,7 @@ def test_a_crash_in_the_middle_of_the_snapshot_starts_it_over(world):
 def test_a_table_without_key_is_named_before_anything_is_shipped(world):
     world.source.sql(TABLE + "; create table keyless (v text)")
     m = world.millrace()
-    assert m.wait(30) == 5, m.tail()
-    log = m.log_text()
-    assert "table-without-key" in log and "public.keyless" in log and "REPLICA IDENTITY FULL" in log, m.tail()
+    stops(m, "table-without-key", "public.keyless", "REPLICA IDENTITY FULL")
     world.source.sql("alter table keyless replica identity full; insert into keyless values ('x'), ('x')")
     m.start()
     world.wait_equal()
@@ -155,8 +122,7 @@ def test_a_table_without_key_is_named_before_anything_is_shipped(world):
 def test_rows_that_may_come_without_all_columns_need_a_decision(world):
     world.source.sql("create table t (id int primary key, big text, v int); alter table t alter big set storage external; insert into t values (1, repeat('x', 9000), 1)")
     m = world.millrace()
-    assert m.wait(30) == 5, m.tail()
-    assert "partial-rows" in m.log_text() and "REPLICA IDENTITY FULL" in m.log_text() and "partial_rows" in m.log_text(), m.tail()
+    stops(m, "partial-rows", "REPLICA IDENTITY FULL", "partial_rows")
     m = world.millrace(world.config(source={"partial_rows": "history"}), name="history")
     world.wait_equal()
     world.source.sql("update t set v = 2; update t set v = 3; update t set id = 10")
@@ -171,33 +137,18 @@ def test_rows_that_may_come_without_all_columns_need_a_decision(world):
 
 def outage(world, m, away, back, seconds=20):
     """A peer goes away under writes, stays away, comes back."""
-    stop = threading.Event()
-
-    def write():
-        with closing(world.source.connect()) as connection, connection.cursor() as cursor:
-            i = 10000
-            while not stop.wait(0.01):
-                i += 1
-                cursor.execute("insert into t values (%s, 'during'); update t set v = v || '.' where id = %s", (i, i % 1000))
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
+    with writing(world, every_s=0.03):
         away()
         until = now() + seconds
         wait_until(lambda: now() >= until or not m.alive(), seconds + 5, "the outage to pass")
         assert m.alive(), m.tail()
         back()
-    finally:
-        stop.set()
-        writer.join()
     world.wait_equal(deadline_s=60)
 
 
 def test_the_registry_is_away_for_a_minute(world):
     registry = world.private_registry(durable=True)  # one that forgets gives the same numbers to other schemas
-    world.source.sql(TABLE)
-    m = world.millrace()
-    world.wait_equal()
+    m = pipeline(world, TABLE, registry=True)
 
     def away():
         registry.kill9()
@@ -208,9 +159,7 @@ def test_the_registry_is_away_for_a_minute(world):
 
 def test_the_broker_is_away_for_a_minute(world):
     kafka = world.private_kafka()
-    world.source.sql(TABLE)
-    m = world.millrace(world.config(registry=False))
-    world.wait_equal()
+    m = pipeline(world, TABLE)
 
     def back():
         kafka.launch()
@@ -221,17 +170,13 @@ def test_the_broker_is_away_for_a_minute(world):
 
 def test_the_replica_is_away_for_a_minute(world):
     replica = world.postgres("replica", database="copy").server
-    world.source.sql(TABLE)
-    m = world.millrace(world.config(registry=False))
-    world.wait_equal()
+    m = pipeline(world, TABLE)
     outage(world, m, replica.kill9, replica.start)
     m.term()
 
 
 def test_a_replica_table_with_a_column_missing(world):
-    world.source.sql(TABLE)
-    m = world.millrace(world.config(sinks=[world.sink(postgres={"schema_change": "stop"})]))
-    world.wait_equal()
+    m = pipeline(world, TABLE, registry=True, sinks=[world.sink(postgres={"schema_change": "stop"})])
     m.term()
     world.replica.sql("alter table t drop column v")
     world.source.sql("insert into t values (7000, 'needs v')")
@@ -246,9 +191,7 @@ def test_a_replica_table_with_a_column_missing(world):
 
 
 def test_one_bad_table_does_not_stop_the_others_in_key_mode(world):
-    world.source.sql(TABLE + "; create table u (id int primary key, n int)")
-    m = world.millrace(world.config(sinks=[world.sink(consistency="key", workers=1)]))
-    world.wait_equal()
+    m = pipeline(world, TABLE + "; create table u (id int primary key, n int)", registry=True, sinks=[world.sink(consistency="key", workers=1)])
     world.replica.sql("alter table t add constraint narrow check (length(v) < 20)")
     world.source.sql("insert into t values (8000, repeat('x', 30)); insert into u values (1, 1)")
     wait_until(lambda: world.replica.value("select count(*) from u") == 1, 30, "the good table to go on")
@@ -307,12 +250,8 @@ def test_a_fast_shutdown_of_the_source_is_not_held_up(world):
 
 
 def test_two_processes_of_one_sink_and_a_zombie(world):
-    world.source.sql(TABLE)
-    config = world.config()
-    capture = world.millrace(config | {"sinks": []}, command="capture", name="capture")
-    one = world.millrace(config | {"http": {}}, command="sink", name="one")
-    world.wait_equal()
-    two = world.millrace(config | {"http": {}}, command="sink", name="two")
+    capture, one = capture_and_sink(world, TABLE, registry=True)
+    two = world.millrace(one.config, command="sink", name="two")
     one.pause()
     world.source.sql("insert into t values (9000, 'for the second')")
     begun = now()
@@ -333,10 +272,9 @@ def test_the_slot_follows_a_server_on_which_others_write(world):
     server, m = private(world)
     other = server.database("elsewhere")
     other.sql("create table noise (v text)")
-    behind = "select pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn) from pg_replication_slots where slot_name = %s"
     for _ in range(10):
         other.sql("insert into noise select repeat('n', 1000) from generate_series(1, 10000)")
-    wait_until(lambda: world.source.value(behind, (slot(world),)) < 20e6, 40, "the slot to follow")
+    wait_until(lambda: world.source.value("select pg_current_wal_lsn() - %s::pg_lsn < 20e6", (confirmed(world),)), 40, "the slot to follow")
     m.term()
 
 

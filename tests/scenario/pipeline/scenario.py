@@ -2,6 +2,7 @@
 import psycopg2
 
 from harness.clock import wait_until
+from harness.pipeline import pipeline
 
 SHOP = """
 create type mood as enum ('sad', 'ok', 'happy');
@@ -20,70 +21,58 @@ insert into notes select 'same', 1 from generate_series(1, 5);
 """
 
 
-def shop(world):
-    world.source.sql(SHOP)
-
-
-def caught_up(world, **options):
-    world.wait_equal(deadline_s=60, **options)
+def shop(world, **config):
+    return pipeline(world, SHOP, **{"registry": True} | config)
 
 
 def test_a_snapshot_then_inserts_updates_and_deletes_arrive(world):
-    shop(world)
-    m = world.millrace()
-    caught_up(world, types=True)
+    m = shop(world)
+    world.wait_equal(types=True)
     world.source.sql("insert into customers (name) values ('new'); update orders set total = total + 1 where id <= 100; delete from orders where id > 1900")
-    caught_up(world)
+    world.wait_equal()
     assert world.replica.value("select count(*) from orders") == 1900
     m.term()
 
 
 def test_the_schemas_travel_in_the_journal_when_no_registry_is_configured(world):
-    shop(world)
-    m = world.millrace(world.config(registry=False))
-    caught_up(world, types=True)
+    m = shop(world, registry=False)
+    world.wait_equal(types=True)
     world.source.sql("alter table orders add column extra int; update orders set extra = 5 where id < 10")
-    caught_up(world)
+    world.wait_equal()
     m.term()
 
 
 def test_key_changes_swaps_and_truncates(world):
-    shop(world)
-    m = world.millrace()
-    caught_up(world)
+    m = shop(world)
     world.source.sql("update customers set name = name || '!' where id < 50")
     world.source.sql("insert into orders values (5000, 1, 1, now(), 'a'), (5001, 1, 1, now(), 'b')")
     world.source.sql("""begin; update orders set code = 'tmp' where id = 5000; update orders set code = 'a' where id = 5001;
                         update orders set code = 'b' where id = 5000; commit""")
     world.source.sql("begin; delete from lines where order_id = 10; update orders set id = 9010 where id = 10; commit")
     world.source.sql("update lines set line = line + 100 where order_id = 20")
-    caught_up(world)
+    world.wait_equal()
     world.source.sql("begin; insert into empty_one values (1), (2); truncate lines; insert into lines values (1, 1, 'after', 1); commit")
-    caught_up(world)
+    world.wait_equal()
     assert world.replica.value("select count(*) from lines") == 1
     world.source.sql("truncate orders, lines")
     world.source.sql("truncate empty_one")
-    caught_up(world)
+    world.wait_equal()
     m.term()
 
 
 def test_a_table_without_key_keeps_its_duplicates(world):
-    shop(world)
-    m = world.millrace()
-    caught_up(world)
+    m = shop(world)
     world.source.sql("insert into notes values ('same', 1), (null, 2)")
     world.source.sql("delete from notes where ctid = (select ctid from notes where body = 'same' limit 1)")
     world.source.sql("update notes set body = 'other' where ctid = (select ctid from notes where body = 'same' limit 1)")
     world.source.sql("update notes set n = 3 where body is null")
-    caught_up(world)
+    world.wait_equal()
     assert world.replica.value("select count(*) from notes where body = 'same'") == 4
     m.term()
 
 
 def test_columns_come_and_go_in_the_middle_of_a_transaction(world):
-    shop(world)
-    m = world.millrace()
-    caught_up(world)
+    m = shop(world)
     world.source.sql("""begin;
         insert into orders values (7000, 1, 1, now(), 'before');
         alter table orders add column channel text default 'web';
@@ -94,28 +83,24 @@ def test_columns_come_and_go_in_the_middle_of_a_transaction(world):
     wait_until(lambda: world.replica.value("select channel from orders where id = 7001") == "shop", 30, "the new column",
                ignore=(psycopg2.errors.UndefinedColumn,))
     world.source.sql("update orders set channel = 'web' where channel is distinct from 'shop' and id <> 7002")
-    caught_up(world)
+    world.wait_equal()
     world.source.sql("alter table customers drop column note; insert into customers (name) values ('without note')")
-    caught_up(world, ignore_columns=("note",))
+    world.wait_equal(ignore_columns=("note",))
     m.term()
 
 
 def test_rolled_back_work_and_savepoints_leave_nothing(world):
-    shop(world)
-    m = world.millrace()
-    caught_up(world)
+    m = shop(world)
     world.source.sql("begin; insert into customers (name) values ('never'); rollback")
     world.source.sql("""begin; insert into notes values ('kept', 1); savepoint a; insert into notes values ('gone', 1);
                         rollback to a; savepoint b; update notes set n = 9 where body = 'kept'; release b; commit""")
-    caught_up(world)
+    world.wait_equal()
     assert world.replica.value("select count(*) from notes where body = 'gone'") == 0
     m.term()
 
 
 def test_a_transaction_larger_than_the_batch_arrives_whole(world):
-    shop(world)
-    m = world.millrace(world.config(capture={"batch_bytes": "256kB"}, sinks=[world.sink(batch_bytes="512kB")]))
-    caught_up(world)
+    m = shop(world, capture={"batch_bytes": "256kB"}, sinks=[world.sink(batch_bytes="512kB")])
     world.source.sql("insert into orders select i, 1, 1, now(), 'big ' || i from generate_series(10000, 60000) i")
     seen = set()
 
@@ -124,29 +109,25 @@ def test_a_transaction_larger_than_the_batch_arrives_whole(world):
         return 50001 in seen
     wait_until(look, 60, "the large transaction")
     assert seen <= {0, 50001}, f"a reader saw part of a transaction: {seen}"
-    caught_up(world)
+    world.wait_equal()
     m.term()
 
 
 def test_a_restart_goes_on_where_it_was(world):
-    shop(world)
-    m = world.millrace()
-    caught_up(world)
+    m = shop(world)
     m.term()
     world.source.sql("insert into customers (name) select 'while away' from generate_series(1, 1000)")
     m.start()
-    caught_up(world)
+    world.wait_equal()
     m.kill9()
     world.source.sql("update customers set mood = 'happy'")
     m.start()
-    caught_up(world)
+    world.wait_equal()
     m.term()
 
 
 def test_status_doctor_tail_and_metrics_tell_the_truth(world):
-    shop(world)
-    m = world.millrace()
-    caught_up(world)
+    m = shop(world)
     rc, out, err = m.run_cli("doctor", "--json")
     assert rc == 0, out + err
     status = m.status_json()
@@ -161,7 +142,7 @@ def test_status_doctor_tail_and_metrics_tell_the_truth(world):
 
 
 def test_patterns_renames_and_row_filters_shape_a_sink(world):
-    shop(world)
+    world.source.sql(SHOP)
     config = world.config(sinks=[world.sink(tables=["public.orders", "public.customers"], rename={"public": "report", "public.orders": "bills"},
                                             where={"public.customers": "mood = 'happy'"})])
     m = world.millrace(config)
@@ -177,9 +158,7 @@ def test_patterns_renames_and_row_filters_shape_a_sink(world):
 
 
 def test_consistency_key_applies_tables_in_parallel(world):
-    shop(world)
-    m = world.millrace(world.config(sinks=[world.sink(consistency="key", workers=3)]))
-    caught_up(world)
+    m = shop(world, sinks=[world.sink(consistency="key", workers=3)])
     world.source.sql("update orders set total = 0 where id % 2 = 0; delete from lines where qty = 2; truncate notes")
-    caught_up(world)
+    world.wait_equal()
     m.term()

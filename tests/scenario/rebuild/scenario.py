@@ -1,5 +1,6 @@
 """A replica is built from the topics alone: added to a running pipeline, or emptied and built again."""
 from harness.clock import wait_until
+from harness.pipeline import pipeline
 
 TABLES = """
 create table a (id int primary key, v text, n numeric);
@@ -18,15 +19,12 @@ def history(world):
 
 def test_a_sink_added_by_sighup_is_built_without_the_source(world):
     world.postgres("source", database="origin")
-    world.source.sql(TABLES)
-    config = world.config()
-    m = world.millrace(config)
-    world.wait_equal()
+    m = pipeline(world, TABLES, registry=True)
     history(world)
     world.wait_equal()
     before = world.source.value("select sum(seq_scan) + sum(coalesce(idx_scan, 0)) from pg_stat_user_tables")
-    config["sinks"].append(world.sink("replica2"))
-    m.hup(config)
+    m.config["sinks"].append(world.sink("replica2"))
+    m.hup(m.config)
     wait_until(lambda: world.replica2.value("select to_regclass('public.a') is not null and to_regclass('public.b') is not null"), 30, "the tables")
     wait_until(lambda: m.sink_status("replica2")["state"] == "current", 30, "the second sink to be current")
     world.source.sql("select pg_stat_clear_snapshot()")
@@ -39,9 +37,7 @@ def test_a_sink_added_by_sighup_is_built_without_the_source(world):
 
 
 def test_replay_empties_a_sink_and_builds_it_again(world):
-    world.source.sql(TABLES)
-    m = world.millrace()
-    world.wait_equal()
+    m = pipeline(world, TABLES, registry=True)
     history(world)
     world.wait_equal()
     world.replica.sql("delete from a where id < 100; update b set v = '[\"wrong\"]'; insert into a values (-1, 'stray', 0)")
@@ -55,9 +51,7 @@ def test_replay_empties_a_sink_and_builds_it_again(world):
 
 def test_a_replay_survives_the_death_of_the_source(world):
     source = world.postgres("source", database="origin").server
-    world.source.sql(TABLES)
-    m = world.millrace()
-    world.wait_equal()
+    m = pipeline(world, TABLES, registry=True)
     history(world)
     world.wait_equal()
     wanted = world.replica.sql("select * from a order by id"), world.replica.sql("select * from b order by id")

@@ -6,16 +6,16 @@ import random
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from harness import wait_until, wire
 from harness.failure import failure
+from harness.pipeline import pipeline, table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from rogue import ANSWERS, POISONS, RoguePostgres, RogueRegistry  # noqa: E402
 
-TABLE = "create table t (id int primary key, v text); alter table t replica identity full; insert into t select i, 'v' || i from generate_series(1, 50) i"
+TABLE = table(50)
 QUIET_ASAN = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=8:halt_on_error=1:exitcode=99"}
 
 
@@ -26,11 +26,9 @@ QUIET_ASAN = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_
          does="Every answer has a deadline and a bound. It is an error by name, tried again or not, never a crash and never memory without bounds; other sinks go on.",
          todo="Find out who answers there.", ends="source-unreachable source-protocol target-unreachable target-table")
 def test_hostile_postgresql_servers(world):
-    world.source.sql(TABLE)
     rogues = {poison: RoguePostgres(poison) for poison in POISONS}
     sinks = [world.sink()] + [world.sink(name, to=rogue.url(), postgres={"statement_timeout": "1s"}) for name, rogue in rogues.items()]
-    m = world.millrace(world.config(registry=False, sinks=sinks), env=QUIET_ASAN)
-    world.wait_equal()
+    m = pipeline(world, TABLE, sinks=sinks, env=QUIET_ASAN)
     before = m.rss_bytes()
 
     def states():
@@ -61,12 +59,8 @@ def test_hostile_postgresql_servers(world):
          does="Capture stops by name before anything of the frame is shipped, or connects anew; the position stays. With a sound stream it goes on.",
          todo="Find out what stands between. Then start again.", ends="source-protocol equal", by=["unit/capture/test_pgoutput/every_byte_may_be_anything", "unit/capture/test_pgoutput/lengths_of_two_gigabytes_and_more_are_refused"])
 def test_garbage_in_the_replication_stream(world):
-    world.source.sql(TABLE)
     proxy = world.proxy(world.source, wire.Postgres)
-    config = world.config(registry=False)
-    config["source"]["postgres"]["url"] = proxy.through(world.source.url())
-    m = world.millrace(config, env=QUIET_ASAN)
-    world.wait_equal()
+    m = pipeline(world, TABLE, source={"url": proxy.through(world.source.url())}, env=QUIET_ASAN)
 
     def copy(payload):
         return lambda data: b"d" + (len(data[5:30]) + len(payload) + 4).to_bytes(4, "big") + data[5:30] + payload
@@ -213,7 +207,7 @@ def everything_said(world, millraces, cli):
          happens="Passwords stand in URLs, files and the environment; servers quote values in their errors.",
          does="Passwords are read, used and never printed; of a row only its key is named. At every log level, in every error, in `doctor`, `status`, `config` and the pages.",
          todo="Keep secrets in files that only Millrace may read (`${file:/path}`; it warns of others) or in the environment (`${NAME}`).", ends="equal",
-         by=["contract/test_target/a_value_that_the_replica_refuses_is_not_quoted", "contract/test_target/what_a_trigger_says_of_a_row_is_not_quoted",
+         by=["contract/target/test_constraints/a_value_that_the_replica_refuses_is_not_quoted", "contract/target/test_constraints/what_a_trigger_says_of_a_row_is_not_quoted",
              "unit/schemas/test_registry_faults/credentials_in_the_url_are_used_and_never_shown"])
 def test_secrets_and_values_never_show(world):
     secrets = {name: f"canary-{name}-{random.randrange(10**9)}" for name in ("source", "replica", "registry", "sasl", "rowvalue")}
@@ -303,7 +297,7 @@ def quoted(name):
 @failure("S6", "Hostile names of schemas, tables, columns, types and indexes",
          happens="Quotes, newlines, terminal codes, look-alikes, 63 bytes, names that differ by case or by a character that topics cannot have.",
          does="Each name is quoted as a name everywhere, escaped in topics, and stays what it is; two tables never share a topic.", todo="Nothing.", ends="equal",
-         by=["contract/test_target/hostile_names_are_names", "contract/test_target/hostile_types_never_become_sql", "types/hostile_identifiers_travel"])
+         by=["contract/target/test_hostile/hostile_names_are_names", "contract/target/test_hostile/hostile_types_never_become_sql", "types/hostile_identifiers_travel"])
 def test_hostile_names(world):
     corpus = names(240, 4)
     rng = random.Random(5)
@@ -368,9 +362,7 @@ def test_hostile_names(world):
               "The pipeline goes on.", todo="Keep the port on loopback; it has no authentication.", ends="equal",
          by=["unit/base/test_http/headers_larger_than_the_memory_of_a_connection_are_refused", "unit/base/test_http/other_methods_are_not_allowed"])
 def test_rude_http_clients(world):
-    world.source.sql(TABLE)
-    m = world.millrace(world.config(registry=False), env=QUIET_ASAN)
-    world.wait_equal()
+    m = pipeline(world, TABLE, env=QUIET_ASAN)
     host, port = m.config["http"]["listen"].split(":")
     before, rng, held = m.rss_bytes(), random.Random(7), []
 

@@ -1,4 +1,5 @@
 """What PostgreSQL promises its own subscribers about the replica: its triggers, foreign keys, extra columns and own rows."""
+from harness.pipeline import pipeline
 
 
 def settle(world, tables=None, **options):
@@ -6,12 +7,9 @@ def settle(world, tables=None, **options):
 
 
 def start(world, setup, replica=None, sink=None, tables=None, ignore_columns=()):
-    world.source.sql(setup)
     if replica:
         world.replica.sql(replica)
-    m = world.millrace(world.config(registry=False, sinks=[world.sink(postgres=sink or {})]))
-    settle(world, tables, ignore_columns=ignore_columns)
-    return m
+    return pipeline(world, setup, tables, ignore_columns, sinks=[world.sink(postgres=sink or {})])
 
 
 FAMILY = """create table parent (id int primary key, v int);
@@ -28,7 +26,7 @@ def test_triggers_and_foreign_keys_of_the_replica_rest(world):
               f"""{FAMILY}; {WATCHED}; create function always() returns trigger language plpgsql as $$ begin new.v := -1; return new; end $$;
                   create table shadow (id int primary key, v int);
                   create trigger always before insert on shadow for each row execute function always(); alter table shadow enable always trigger always""")
-    world.source.sql("create table shadow (id int primary key, v int); alter publication millrace_%s add table shadow" % world.prefix)
+    world.source.sql(f"create table shadow (id int primary key, v int); alter publication {world.publication} add table shadow")
     world.source.sql("insert into child values (2, 1, 0), (3, 405, 0); delete from parent where id = 1; update parent set v = 3; update child set parent = 406 where id = 2; insert into shadow values (1, 1)")
     settle(world, ["public.parent", "public.child"])
     assert world.replica.value("select count(*) from audit") == 0

@@ -1,4 +1,5 @@
 """The grants of the operating manual are enough, and each that is missing gives one clear error."""
+from harness.pipeline import stops
 
 
 def settle(world, tables=None, **options):
@@ -23,7 +24,7 @@ class Roles:
 
     def grant_source(self):
         self.world.source.sql(f"""alter role "{self.source}" replication; grant usage on schema public to "{self.source}"; grant select on all tables in schema public to "{self.source}";
-                                  create publication millrace_{self.world.prefix} for table t, u""")
+                                  create publication {self.world.publication} for table t, u""")
 
     def grant_replica(self):
         self.world.replica.sql(f'grant create on database "{self.database}" to "{self.replica}"; grant usage, create on schema public to "{self.replica}"; '
@@ -34,14 +35,8 @@ class Roles:
             database.sql(f'reassign owned by "{role}" to postgres; drop owned by "{role}"; drop role "{role}"')
 
 
-def ends(m, *words):
-    mark = m.log_size()
-    m.start()
-    assert m.wait(20) == 5, m.tail()
-    errors = [line for line in m.log_text(mark).splitlines() if "level=error" in line]
-    assert len(errors) == 1, m.tail()
-    for word in words:
-        assert word in errors[0], f"{word!r} is not in: {errors[0]}"
+def ends(m, name, *words):
+    assert len(stops(m.start(), name, *words)) == 1, m.tail()
 
 
 def sink_stops(m, mark, *words):
@@ -71,18 +66,18 @@ def test_each_missing_grant_of_the_source(world):
     world.source.sql("revoke all on schema public from public")
     m = world.millrace(roles.config, start=False)
     role = f'"{roles.source}"'
-    ends(m, "name=source-refused", "ALTER ROLE", "REPLICATION")
+    ends(m, "source-refused", "ALTER ROLE", "REPLICATION")
     world.source.sql(f"alter role {role} replication")
-    ends(m, "name=source-refused", "public.t", "GRANT SELECT ON")
+    ends(m, "source-refused", "public.t", "GRANT SELECT ON")
     world.source.sql(f"grant select on all tables in schema public to {role}")
-    ends(m, "name=source-refused", "schema public", "GRANT USAGE ON SCHEMA", roles.source)
+    ends(m, "source-refused", "schema public", "GRANT USAGE ON SCHEMA", roles.source)
     world.source.sql(f"grant usage on schema public to {role}")
-    ends(m, "name=source-refused", "CREATE PUBLICATION")
-    world.source.sql(f"create publication millrace_{world.prefix} for table t")
-    ends(m, "name=source-table", "ALTER PUBLICATION", "public.u")
-    world.source.sql(f"alter publication millrace_{world.prefix} add table u")
+    ends(m, "source-refused", "CREATE PUBLICATION")
+    world.source.sql(f"create publication {world.publication} for table t")
+    ends(m, "source-table", "ALTER PUBLICATION", "public.u")
+    world.source.sql(f"alter publication {world.publication} add table u")
     world.source.sql(f"alter table t enable row level security; create policy few on t using (id < 10)")
-    ends(m, "name=source-refused", "row-level security", "public.t", "BYPASSRLS")
+    ends(m, "source-refused", "row-level security", "public.t", "BYPASSRLS")
     world.source.sql(f"alter role {role} bypassrls")
     m.start()
     settle(world)

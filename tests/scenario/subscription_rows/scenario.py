@@ -1,11 +1,5 @@
 """What PostgreSQL promises its own subscribers about rows: whatever identifies them, and however they are spelled, they arrive."""
-
-
-def start(world, setup, tables=None, ignore_columns=(), **config):
-    world.source.sql(setup)
-    m = world.millrace(world.config(registry=False, **config))
-    settle(world, tables, ignore_columns=ignore_columns)
-    return m
+from harness.pipeline import pipeline
 
 
 def settle(world, tables=None, **options):
@@ -13,7 +7,7 @@ def settle(world, tables=None, **options):
 
 
 def test_every_kind_of_identity(world):
-    m = start(world, """
+    m = pipeline(world, """
         create table by_key (id int primary key, v int);
         create table by_key_full (id int primary key, v text); alter table by_key_full replica identity full;
         create table by_bag (a int, b text); alter table by_bag replica identity full;
@@ -45,7 +39,7 @@ def test_every_kind_of_identity(world):
 
 
 def test_the_identity_of_a_table_changes_in_the_stream(world):
-    m = start(world, """
+    m = pipeline(world, """
         create table t (id int primary key, code int not null unique, other int not null, v int);
         create unique index t_other on t (other); insert into t select i, i + 1000, i + 2000, i from generate_series(1, 100) i""")
     steps = ["full", "using index t_code_key", "using index t_other", "default", "nothing", "default"]
@@ -63,7 +57,7 @@ def test_the_identity_of_a_table_changes_in_the_stream(world):
 
 
 def test_the_identity_index_changes_inside_a_transaction(world):
-    m = start(world, """
+    m = pipeline(world, """
         create table t (a int not null, b int not null, v int); create unique index t_a on t (a); create unique index t_b on t (b);
         alter table t replica identity using index t_a; insert into t select i, -i, i from generate_series(1, 20) i""")
     world.source.sql("""begin; update t set v = 0 where a = 1; delete from t where a = 2;
@@ -76,7 +70,7 @@ def test_the_identity_index_changes_inside_a_transaction(world):
 
 
 def test_dropped_columns_and_full_identity(world):
-    m = start(world, """
+    m = pipeline(world, """
         create table keyed (gone1 int, id int primary key, gone2 text, v text, gone3 int);
         create table bag (a int, gone int, b text);
         alter table keyed replica identity full; alter table bag replica identity full;
@@ -93,7 +87,7 @@ def test_dropped_columns_and_full_identity(world):
 
 
 def test_a_column_with_a_default_comes_to_rows_that_are_there(world):
-    m = start(world, """
+    m = pipeline(world, """
         create table keyed (id int primary key, v int); alter table keyed replica identity full; insert into keyed values (1, 1), (2, 2);
         create table bag (a int, b text); alter table bag replica identity full; insert into bag values (1, 'x'), (1, 'x'), (2, 'y')""")
     world.source.sql("alter table keyed add column ok boolean default false, add column n int default 10; update keyed set v = 0")
@@ -109,7 +103,7 @@ def test_a_column_with_a_default_comes_to_rows_that_are_there(world):
 
 
 def test_updates_that_change_nothing_and_tables_without_columns(world):
-    m = start(world, """
+    m = pipeline(world, """
         create table t (id int primary key, v text); alter table t replica identity full; insert into t select i, 'v' from generate_series(1, 10) i;
         create table only_key (id int primary key); insert into only_key select generate_series(1, 10);
         create table bare (); alter table bare replica identity full""")
@@ -125,7 +119,7 @@ def test_generated_and_identity_columns(world):
         create table made (id int primary key, v int, twice int generated always as (v * 22) stored);
         create table counted (id int generated always as identity primary key, n int);
         create table numbered (id int primary key, n int generated always as identity, v int)""")
-    m = start(world, """
+    m = pipeline(world, """
         create table made (id int primary key, v int, twice int generated always as (v * 2) stored); alter table made replica identity full;
         create table made_here (v int, half int generated always as (v / 2) stored, id int primary key); alter table made_here replica identity full;
         create table counted (id int generated always as identity primary key, n int);
@@ -148,8 +142,8 @@ def test_keys_that_are_equal_and_spelled_differently(world):
     if not world.replica.value("select count(*) from pg_collation where collprovider = 'i'"):
         world.skip("the servers have no ICU")
     world.replica.sql(table)
-    m = start(world, f"""{table}; alter table named replica identity full; insert into named values ('foo', 1), ('bar', 2), (U&'\\00E4', 3);
-                         insert into amounts values (1.0, 1), (2, 2)""")
+    m = pipeline(world, f"""{table}; alter table named replica identity full; insert into named values ('foo', 1), ('bar', 2), (U&'\\00E4', 3);
+                            insert into amounts values (1.0, 1), (2, 2)""")
     world.source.sql("update named set v = 10 where name = 'FOO'; update named set name = 'FOO' where name = 'foo'; update amounts set n = 1.00 where n = 1")
     world.source.sql("update named set v = 11 where name = 'foo'; update named set name = U&'\\0061\\0308' where v = 3")
     settle(world)
@@ -163,9 +157,9 @@ def test_keys_that_are_equal_and_spelled_differently(world):
 def test_a_latin1_source_and_a_utf8_replica(world):
     server, name = world.servers.source, f"{world.prefix}_latin"
     server.sql(f"create database {name} template template0 encoding 'LATIN1' lc_collate 'C' lc_ctype 'C'")
-    world._databases["source"] = server.database(name, create=False)
-    m = start(world, """create table straße (schlüssel text primary key, größe text); alter table straße replica identity full;
-                        insert into straße values ('Mülleimer', 'groß'), ('æøå', E'\\u00ff\\t\\\\')""")
+    world.source = server.database(name, create=False)
+    m = pipeline(world, """create table straße (schlüssel text primary key, größe text); alter table straße replica identity full;
+                           insert into straße values ('Mülleimer', 'groß'), ('æøå', E'\\u00ff\\t\\\\')""")
     world.source.sql("insert into straße values ('ß', 'ÿ'), ('naïve', '½'); update straße set größe = '±' where schlüssel = 'Mülleimer'; update straße set schlüssel = 'Ö' where schlüssel = 'ß'")
     world.source.sql("delete from straße where schlüssel = 'æøå'")
     settle(world)
@@ -177,7 +171,7 @@ def test_names_of_63_bytes_and_odd_names(world):
     schema, table, column = "s" * 63, "é" * 31 + "t", "c" * 62 + "d"
     odd = 'Weird "Name".x'
     quoted = odd.replace('"', '""')
-    m = start(world, f"""
+    m = pipeline(world, f"""
         create schema "{schema}"; create table "{schema}"."{table}" (id int primary key, "{column}" int, "{column[:-1]}e" int);
         create table "{quoted}" (" sp" int primary key, "Sel;ect" int, "sel;ect" int, "it's" int, "ünï%s\\" int);
         create table "a.b" (c int primary key); create schema a; create table a.b (c int primary key);

@@ -2,21 +2,11 @@
 from contextlib import closing
 
 from harness.clock import wait_until
+from harness.pipeline import pipeline, stops
 
 
 def settle(world, tables=None, **options):
     world.wait_equal(tables, deadline_s=20, **options)
-
-
-def start(world, setup, tables=None, ignore_columns=(), source=None):
-    world.source.sql(setup)
-    m = world.millrace(world.config(registry=False, source=source, sinks=[world.sink(lease="1s")]))
-    settle(world, tables, ignore_columns=ignore_columns)
-    return m
-
-
-def publication(world):
-    return f"millrace_{world.prefix}"
 
 
 def barrier(world):
@@ -35,7 +25,7 @@ LEAVES = ["public.north", "public.south", "public.far3", "public.rest"]
 
 
 def test_a_heap_that_is_rewritten(world):
-    m = start(world, "create table t (id int primary key, v int, s text); alter table t replica identity full; insert into t select i, i, 's' || i from generate_series(1, 500) i")
+    m = pipeline(world, "create table t (id int primary key, v int, s text); alter table t replica identity full; insert into t select i, i, 's' || i from generate_series(1, 500) i")
     world.source.sql("delete from t where id % 3 = 0")
     for rewrite in ("vacuum full t", "cluster t using t_pkey", "alter table t alter v type bigint", "alter table t alter s type varchar(90) using s", "reindex table t"):
         world.source.sql(rewrite)
@@ -48,7 +38,7 @@ def test_a_heap_that_is_rewritten(world):
 def test_what_is_not_a_logged_table_is_left_alone(world):
     world.source.sql(f"""{MARK}; create table t (id int primary key, v int); insert into t values (1, 1);
                         create materialized view seen as select id, v from t; create unique index on seen (id); create view shown as select * from t;
-                        create unlogged table fleeting (id int primary key); create publication {publication(world)} for all tables""")
+                        create unlogged table fleeting (id int primary key); create publication {world.publication} for all tables""")
     config = world.config(registry=False)
     m = world.millrace(config)
     settle(world, ["public.t", "public.mark"])
@@ -61,27 +51,27 @@ def test_what_is_not_a_logged_table_is_left_alone(world):
     config["source"]["postgres"]["tables"] = ["public.seen"]
     m.write_config(config)
     m.start()
-    assert m.wait(20) == 5 and "public.seen" in m.log_text(), m.tail()
+    stops(m, "source-table", "public.seen")
 
 
 def test_tables_leave_and_join_the_publication(world):
-    m = start(world, f"{MARK}; create table t (id int primary key, v int); create table u (id int primary key); insert into t values (1, 1), (2, 2)")
-    world.source.sql(f"alter publication {publication(world)} drop table t; insert into u values (1)")
+    m = pipeline(world, f"{MARK}; create table t (id int primary key, v int); create table u (id int primary key); insert into t values (1, 1), (2, 2)")
+    world.source.sql(f"alter publication {world.publication} drop table t; insert into u values (1)")
     world.source.sql("update t set v = 10; insert into t values (3, 3)")
     barrier(world)
     assert world.replica.sql("select * from t order by id") == [(1, 1), (2, 2)]
-    world.source.sql(f"alter publication {publication(world)} add table t")
+    world.source.sql(f"alter publication {world.publication} add table t")
     world.source.sql("update t set v = v + 1; delete from t where id = 2; insert into t values (4, 4)")
     settle(world)
     m.term()
 
 
 def test_tables_made_later(world):
-    m = start(world, f"{MARK}; create table t (id int primary key)")
+    m = pipeline(world, f"{MARK}; create table t (id int primary key)")
     world.source.sql("create table later (id int primary key, v int); insert into later values (1, 1)")
     barrier(world)
     assert not world.replica.value("select to_regclass('later')"), "a table that is not published was shipped"
-    world.source.sql(f"alter publication {publication(world)} add table later")
+    world.source.sql(f"alter publication {world.publication} add table later")
     world.source.sql("insert into later values (2, 2); update later set v = 0 where id = 1")
     settle(world)
     world.source.sql("create table at_the_next_start (id int primary key); insert into at_the_next_start values (1)")
@@ -99,8 +89,8 @@ def test_tables_made_later(world):
 
 
 def test_tables_made_later_in_a_published_schema(world):
-    world.source.sql(f"{MARK}; create schema s; create table s.t (id int primary key); create publication {publication(world)} for table mark, tables in schema s")
-    m = start(world, "insert into s.t values (1)", source={"tables": ["s.*", "public.*", "!*.hidden"]})
+    world.source.sql(f"{MARK}; create schema s; create table s.t (id int primary key); create publication {world.publication} for table mark, tables in schema s")
+    m = pipeline(world, "insert into s.t values (1)", source={"tables": ["s.*", "public.*", "!*.hidden"]})
     world.source.sql("create table s.later (id int primary key); insert into s.later values (1); create table s.hidden (id int primary key); insert into s.hidden values (1)")
     world.source.sql("update s.later set id = 2; alter table s.later add column v int; insert into s.later values (3, 3)")
     settle(world, ["s.t", "s.later"])
@@ -110,8 +100,8 @@ def test_tables_made_later_in_a_published_schema(world):
 
 
 def test_a_table_and_a_schema_are_renamed(world):
-    m = start(world, f"{MARK}; create schema s; create table s.t (id int primary key, v int); create table old (id int primary key, v int); insert into s.t values (1, 1); insert into old values (1, 1)",
-              source={"tables": ["*.*"]})
+    m = pipeline(world, f"{MARK}; create schema s; create table s.t (id int primary key, v int); create table old (id int primary key, v int); insert into s.t values (1, 1); insert into old values (1, 1)",
+                 source={"tables": ["*.*"]})
     world.source.sql("alter table old rename to new; insert into new values (2, 2)")
     wait_until(lambda: world.replica.value("select to_regclass('new') is not null") and world.replica.value("select count(*) from new"), 20, "the row under its new name")
     world.source.sql("alter schema s rename to z; insert into z.t values (2, 2)")
@@ -125,7 +115,7 @@ def test_a_table_and_a_schema_are_renamed(world):
 
 
 def test_swapped_names_stop_and_a_new_snapshot_mends_them(world):
-    m = start(world, "create table a (id int primary key, v int); create table b (id int primary key, v int); insert into a values (1, 1); insert into b values (2, 2)")
+    m = pipeline(world, "create table a (id int primary key, v int); create table b (id int primary key, v int); insert into a values (1, 1); insert into b values (2, 2)")
     world.source.sql("alter table a rename to x; alter table b rename to a; alter table x rename to b; insert into a values (3, 3); insert into b values (4, 4)")
     m.wait_log("target-table.*renamed table", 20)
     m.term()
@@ -141,7 +131,7 @@ def test_swapped_names_stop_and_a_new_snapshot_mends_them(world):
 
 
 def test_partitions_under_their_own_names(world):
-    m = start(world, f"{MARK}; {PARTS}", LEAVES)
+    m = pipeline(world, f"{MARK}; {PARTS}", LEAVES)
     world.source.sql("update root set region = 2 where region = 1 and id < 20; update root set v = -v; delete from root where id = 7; insert into root values (3, 100, 0), (77, 101, 0)")
     world.source.sql("create table west (region int, id int, v int, primary key (region, id)); insert into west values (8, 1, 1)")
     barrier(world)
@@ -161,7 +151,7 @@ def test_partitions_under_their_own_names(world):
 
 def test_a_partition_that_is_locked_holds_up_nothing(world):
     """What capture reads of the catalog locks no table: DDL on partitions that met it could be ended as a deadlock."""
-    m = start(world, f"{MARK}; {PARTS}", source={"publish_via_root": True})
+    m = pipeline(world, f"{MARK}; {PARTS}", source={"publish_via_root": True})
     m.term()
     with closing(world.source.connect()) as session:
         session.cursor().execute("begin; lock table rest in access exclusive mode")
@@ -176,7 +166,7 @@ def test_a_partition_that_is_locked_holds_up_nothing(world):
 
 def test_partitions_as_their_root(world):
     world.replica.sql("create table root (region int, id int, v int, primary key (region, id)) partition by hash (id); create table h0 partition of root for values with (modulus 2, remainder 0); create table h1 partition of root for values with (modulus 2, remainder 1)")
-    m = start(world, f"{MARK}; {PARTS}", source={"publish_via_root": True})
+    m = pipeline(world, f"{MARK}; {PARTS}", source={"publish_via_root": True})
     world.source.sql("update root set region = 2 where region = 1 and id < 20; update root set v = -v; delete from root where id = 7; insert into root values (3, 100, 0), (77, 101, 0)")
     world.source.sql("insert into south values (5, 300, 2); update south set v = 6 where id = 300; delete from far3 where id = 100")
     world.source.sql("create table west partition of root for values in (8); insert into root values (8, 1000, 2); update root set region = 8 where region = 3; alter table root add column more int; update root set more = id")
@@ -190,9 +180,9 @@ def test_partitions_as_their_root(world):
 
 
 def test_columns_that_are_left_out(world):
-    m = start(world, """create table t (id int primary key, secret text, v int, gone int); alter table t replica identity full; create table u (id int primary key, a int, b int);
-                        alter table t drop column gone; insert into t values (1, 'topsecret', 1), (2, 'topsecret', 2); insert into u values (1, 1, 1)""",
-              ignore_columns=("secret", "b"), source={"columns": {"public.t": "!secret", "public.u": "id, a"}})
+    m = pipeline(world, """create table t (id int primary key, secret text, v int, gone int); alter table t replica identity full; create table u (id int primary key, a int, b int);
+                           alter table t drop column gone; insert into t values (1, 'topsecret', 1), (2, 'topsecret', 2); insert into u values (1, 1, 1)""",
+                 ignore_columns=("secret", "b"), source={"columns": {"public.t": "!secret", "public.u": "id, a"}})
     world.source.sql("update t set secret = 'topsecret!'; update t set v = 5, id = 10 where id = 1; delete from t where id = 2; update u set b = 5; update u set a = 9; insert into u values (2, 2, 2)")
     world.source.sql("alter table u add column c int; update u set c = 1; insert into t values (3, 'topsecret', 3)")
     settle(world, ignore_columns=("secret", "b", "c"))
@@ -202,15 +192,14 @@ def test_columns_that_are_left_out(world):
     m.term()
     config = world.config(registry=False, source={"columns": {"public.t": "!id"}})
     m.write_config(config)
-    m.start()
-    assert m.wait(20) == 3 and "part of its key" in m.tail(3), m.tail()
+    stops(m.start(), "config", "part of its key", exit_code=3)
 
 
 def test_a_publication_with_column_lists_and_row_filters_is_adopted(world):
     world.source.sql(f"""{MARK}; create table listed (id int primary key, a int, b int); create table filtered (id int primary key, v int); alter table filtered replica identity full;
                         create table area (id int, region text, n int, primary key (id, region));
                         insert into listed values (1, 1, 1), (2, 2, 2); insert into filtered select i, i from generate_series(1, 20) i; insert into area values (1, 'eu', 1), (2, 'us', 2);
-                        create publication {publication(world)} for table mark, listed (id, a), filtered where (v > 10), area (id, region) where (region = 'eu')""")
+                        create publication {world.publication} for table mark, listed (id, a), filtered where (v > 10), area (id, region) where (region = 'eu')""")
     world.source.sql("create view kept_filtered as select * from filtered where v > 10; create view kept_area as select id, region from area where region = 'eu'")
     tables = {"public.kept_filtered": "public.filtered", "public.kept_area": "public.area"}
     m = world.millrace(world.config(registry=False))
@@ -229,11 +218,10 @@ def test_a_publication_with_column_lists_and_row_filters_is_adopted(world):
 
 
 def test_a_publication_that_leaves_out_changes_is_refused(world):
-    world.source.sql(f"create table t (id int primary key); create publication {publication(world)} for all tables with (publish = 'insert')")
+    world.source.sql(f"create table t (id int primary key); create publication {world.publication} for all tables with (publish = 'insert')")
     m = world.millrace(world.config(registry=False))
-    assert m.wait(20) == 5, m.tail()
-    assert "name=source-table" in m.log_text() and "SET (publish" in m.log_text(), m.tail()
-    world.source.sql(f"alter publication {publication(world)} set (publish = 'insert, update, delete, truncate')")
+    stops(m, "source-table", "SET (publish")
+    world.source.sql(f"alter publication {world.publication} set (publish = 'insert, update, delete, truncate')")
     m.start()
     settle(world)
     m.term()
@@ -241,10 +229,10 @@ def test_a_publication_that_leaves_out_changes_is_refused(world):
 
 def test_postgresql_17_as_the_source(world):
     world.postgres("source", version=17, database="origin")
-    m = start(world, """create type mood as enum ('ok', 'bad'); create table t (id int primary key, m mood, v text); alter table t replica identity full; insert into t select i, 'ok', 'v' || i from generate_series(1, 1000) i;
-                        create table bag (n int); alter table bag replica identity full; insert into bag values (1), (1)""")
+    m = pipeline(world, """create type mood as enum ('ok', 'bad'); create table t (id int primary key, m mood, v text); alter table t replica identity full; insert into t select i, 'ok', 'v' || i from generate_series(1, 1000) i;
+                           create table bag (n int); alter table bag replica identity full; insert into bag values (1), (1)""", sinks=[world.sink(lease="1s")])
     slot = "select failover and not temporary and slot_type = 'logical' from pg_replication_slots where slot_name = %s"
-    assert world.source.value(slot, (publication(world),)), "not a failover slot"
+    assert world.source.value(slot, (world.publication,)), "not a failover slot"
     world.source.sql("update t set m = 'bad' where id < 10; delete from t where id > 900; delete from bag where ctid = '(0,1)'; alter table t add column n int; insert into t values (5000, 'ok', 'x', 1)")
     settle(world, types=True)
     m.term()

@@ -1,16 +1,10 @@
 """What PostgreSQL promises its own subscribers about transactions: all of one that committed, nothing of one that did not."""
 from harness.clock import wait_until
+from harness.pipeline import pipeline
 
 
 def settle(world, tables=None, **options):
     world.wait_equal(tables, deadline_s=30, **options)
-
-
-def start(world, setup, **config):
-    world.source.sql(setup)
-    m = world.millrace(world.config(**{"registry": False, "sinks": [world.sink(lease="1s")]} | config))
-    settle(world)
-    return m
 
 
 SMALL = {"capture": {"batch_bytes": "64kB"}}
@@ -19,7 +13,7 @@ KEYED = "create table t (id int primary key, v int); insert into t select i, i f
 
 
 def test_savepoints_by_the_thousand(world):
-    m = start(world, f"{BAG}; {KEYED}", **SMALL)
+    m = pipeline(world, f"{BAG}; {KEYED}", **SMALL)
     world.source.sql("""do $$ begin
         for i in 1 .. 10000 loop
             begin
@@ -37,7 +31,7 @@ def test_savepoints_by_the_thousand(world):
 
 
 def test_large_transactions_with_changes_of_tables_inside_that_are_partly_undone(world):
-    m = start(world, "create table t (id int primary key, b text); alter table t replica identity full; insert into t values (1, 'one')", **SMALL)
+    m = pipeline(world, "create table t (id int primary key, b text); alter table t replica identity full; insert into t values (1, 'one')", **SMALL)
     world.source.sql("""begin;
         insert into t select i, repeat('a', 100) from generate_series(2, 2000) i;
         alter table t add column c int; insert into t select i, 'c', -i from generate_series(2001, 3000) i;
@@ -55,7 +49,7 @@ def test_large_transactions_with_changes_of_tables_inside_that_are_partly_undone
 
 
 def test_a_column_is_dropped_and_comes_again_with_another_type(world):
-    m = start(world, "create table t (id int primary key, x int); alter table t replica identity full; insert into t values (1, 1), (2, 2)")
+    m = pipeline(world, "create table t (id int primary key, x int); alter table t replica identity full; insert into t values (1, 1), (2, 2)")
     mark = m.log_size()
     world.source.sql("begin; update t set x = 5; alter table t drop column x; alter table t add column x text default 'n'; update t set x = 'new' || id; commit")
     m.wait_log(r"name=target-table .*public\.t.* TYPE text", 20, since=mark)
@@ -66,24 +60,23 @@ def test_a_column_is_dropped_and_comes_again_with_another_type(world):
 
 
 def test_a_table_dropped_and_made_anew_while_nobody_looked(world):
-    m = start(world, f"create table t (id int primary key, v text); alter table t replica identity full; insert into t values (1, 'old'); {BAG}")
+    m = pipeline(world, f"create table t (id int primary key, v text); alter table t replica identity full; insert into t values (1, 'old'); {BAG}")
     m.term()
-    publication = f"millrace_{world.prefix}"
     world.source.sql("insert into t values (2, 'of the old table'); insert into bag values (1, 'x')")
-    world.source.sql(f"drop table t; create table t (id int primary key, v text, n int); alter table t replica identity full; alter publication {publication} add table t")
+    world.source.sql(f"drop table t; create table t (id int primary key, v text, n int); alter table t replica identity full; alter publication {world.publication} add table t")
     world.source.sql("insert into t values (1, 'new', 1), (3, 'new', 3); insert into bag values (2, 'y')")
     mark = m.log_size()
     m.start()
     wait_until(lambda: world.replica.value("select count(*) from bag") == 2, 20, "what follows the drop")
     m.wait_log("level=warn .*dropped.*public.t", 5, since=mark)
     settle(world, ["public.bag", "public.t"], types=True)
-    world.source.sql("begin; insert into t values (4, 'before it is dropped', 4); drop table t; create table t (id int primary key); alter publication %s add table t; insert into bag values (3, 'z'); commit" % publication)
+    world.source.sql("begin; insert into t values (4, 'before it is dropped', 4); drop table t; create table t (id int primary key); alter publication %s add table t; insert into bag values (3, 'z'); commit" % world.publication)
     settle(world, ["public.bag"])
     m.term()
 
 
 def test_messages_in_the_log_never_shift_positions(world):
-    m = start(world, BAG, **SMALL)
+    m = pipeline(world, BAG, sinks=[world.sink(lease="1s")], **SMALL)
     for transactional in ("true", "false"):
         world.source.sql(f"select pg_logical_emit_message({transactional}, 'millrace test', 'alone')")
     mixed = """begin; insert into bag values (1, 'a'); select pg_logical_emit_message(true, 'p', repeat('m', 1000));
@@ -102,7 +95,7 @@ def test_messages_in_the_log_never_shift_positions(world):
 
 
 def test_two_phase_commit(world):
-    m = start(world, f"{KEYED}; {BAG}")
+    m = pipeline(world, f"{KEYED}; {BAG}", sinks=[world.sink(lease="1s")])
     commit, undo, ahead = (f"{world.prefix}_{what}" for what in ("commit", "undo", "ahead"))
     try:
         world.source.sql(f"begin; insert into t values (1000, 1); delete from t where id = 1; insert into bag values (1, 'prepared'); prepare transaction '{commit}'")

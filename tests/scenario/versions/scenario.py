@@ -1,5 +1,5 @@
 """Every supported major version as a source, and the newest as a replica: snapshot, stream, DDL, restart, a lost slot."""
-from harness.clock import wait_until
+from harness.pipeline import free_slot, pipeline, stops
 
 TABLES = """
 create type mood as enum ('sad', 'ok'); create domain positive as int check (value > 0);
@@ -17,10 +17,8 @@ def run(world, version, replica=None):
     source = world.postgres("source", version=version, database="origin").server
     if replica:
         world.postgres("replica", version=replica, database="copy")
-    world.source.sql(TABLES)
     leaves = ["public.t", "public.bag", "public.parts_1", "public.parts_2"]
-    m = world.millrace(world.config(registry=False))
-    world.wait_equal(leaves)
+    m = pipeline(world, TABLES, leaves)
     world.source.sql("begin; update t set n = 'NaN' where false; update t set any_n = 'NaN', m = 'sad' where id < 50; delete from t where id > 480; update parts set region = 2 where region = 1 and id < 20; commit")
     world.source.sql("alter table t add column extra text default 'since'; insert into t (p, extra) values (1, 'new'); truncate bag; insert into bag values ('y')")
     world.wait_equal(leaves)
@@ -33,11 +31,8 @@ def run(world, version, replica=None):
     rc, out, err = m.run_cli("doctor", "--json")
     assert rc == 0, out + err
     m.term()
-    slot = f"millrace_{world.prefix}"
-    wait_until(lambda: not world.source.value("select active from pg_replication_slots where slot_name = %s", (slot,)), 20, "the slot to be free")
-    world.source.sql("select pg_drop_replication_slot(%s)", (slot,))
-    m.start()
-    assert m.wait(30) == 4, m.tail()
+    world.source.sql("select pg_drop_replication_slot(%s)", (free_slot(world),))
+    stops(m.start(), "needs-resnapshot", exit_code=4)
 
 
 def test_postgresql_14(world):

@@ -55,6 +55,12 @@ static void the_old_text_may_be_an_argument_of_the_new_one(void **state) {
     assert_string_equal(err.text, "outer (inner)");
 }
 
+static void bytes_that_are_no_text_become_question_marks(void **state) {
+    (void)state;
+    assert_int_equal(err_set(&err, FATAL, ERR_CONFIG, "%s", "M\xfcnchen \xc3\xbc \xe2\x82 \xed\xa0\x80 \xf0\x9f\x98\x80"), FATAL);
+    assert_string_equal(err.text, "M?nchen \xc3\xbc ?? ??? \xf0\x9f\x98\x80");
+}
+
 static void a_text_that_is_too_long_is_cut_between_characters(void **state) {
     (void)state;
     for (size_t shift = 0; shift < 4; shift++) {
@@ -101,6 +107,7 @@ int main(void) {
         cmocka_unit_test(control_characters_become_question_marks),
         cmocka_unit_test(a_prefix_goes_before_the_text_and_keeps_code_and_id),
         cmocka_unit_test(the_old_text_may_be_an_argument_of_the_new_one),
+        cmocka_unit_test(bytes_that_are_no_text_become_question_marks),
         cmocka_unit_test(a_text_that_is_too_long_is_cut_between_characters),
         cmocka_unit_test(a_text_of_newlines_does_not_outgrow_its_room),
         cmocka_unit_test(every_error_has_a_name_a_meaning_and_an_exit_code),

@@ -71,6 +71,28 @@ static void the_json_is_what_the_header_says(void **state) {
         "\"ends\":{\"shop.public.t\":{\"n\":4,\"k\":\"k\",\"p\":{\"0\":122,\"3\":57}}}}");
 }
 
+static void what_a_move_says_is_read(void **state) {
+    static const struct commit_record moves[] = {
+        {.seq = 9, .move = MOVE_SEALED, .move_seq = 8},
+        {.seq = 1, .move = MOVE_COPYING, .move_of = "77", .move_seq = 8},
+        {.seq = 2, .move = MOVE_MOVED, .move_of = "77", .move_seq = INT64_MAX},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof moves / sizeof *moves; i++) {
+        CLEANUP_BUF json = {0};
+        struct arena arena = {0};
+        struct commit_record r;
+        commit_record_write(&moves[i], &json);
+        assert_int_equal(commit_record_read(buf_slice(&json), &arena, &r, NULL), OK);
+        assert_int_equal(r.move, moves[i].move);
+        assert_int_equal(r.move_seq, moves[i].move_seq);
+        assert_int_equal(!r.move_of, !moves[i].move_of);
+        if (r.move_of)
+            assert_string_equal(r.move_of, "77");
+        arena_free(&arena);
+    }
+}
+
 static void a_record_without_ends_is_read(void **state) {
     CLEANUP_BUF json = {0};
     struct arena arena = {0};
@@ -99,6 +121,12 @@ static void rubbish_is_rejected_and_named(void **state) {
         HEAD "\"ends\":[]}",
         HEAD "\"state\":1,\"ends\":{}}",
         HEAD "\"state\":\"a\\u0000b\",\"ends\":{}}",
+        HEAD "\"move\":\"sold\",\"move_seq\":1,\"ends\":{}}",
+        HEAD "\"move\":1,\"move_seq\":1,\"ends\":{}}",
+        HEAD "\"move\":\"sealed\",\"ends\":{}}",
+        HEAD "\"move\":\"sealed\",\"move_seq\":-1,\"ends\":{}}",
+        HEAD "\"move\":\"moved\",\"move_seq\":1,\"ends\":{}}",
+        HEAD "\"move\":\"copying\",\"move_seq\":1,\"move_of\":7,\"ends\":{}}",
         HEAD "\"ends\":{}} x",
         HEAD "\"ends\":{},\"ends\":{}}",
         HEAD "\"ends\":{\"\":{\"n\":1,\"k\":\"k\",\"p\":{}}}}",
@@ -177,6 +205,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(the_json_is_what_the_header_says),
+        cmocka_unit_test(what_a_move_says_is_read),
         cmocka_unit_test(a_record_without_ends_is_read),
         cmocka_unit_test(rubbish_is_rejected_and_named),
         cmocka_unit_test(more_than_8_mb_are_not_looked_at),

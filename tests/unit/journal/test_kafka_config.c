@@ -7,8 +7,9 @@
 #include <stdio.h>
 
 #include "base/config.h"
+#include "journal/ends.h"
 #include "journal/journal_table.h"
-#include "journal/kafka/ends.h"
+#include "journal/kafka/kafka.h"
 #include "journal/kafka/pace.h"
 
 static enum code open_with(const char *yaml, struct err *err) {
@@ -19,7 +20,7 @@ static enum code open_with(const char *yaml, struct err *err) {
     assert_int_equal(config_read_text(slice_of(yaml), "test", &arena, &map, err), OK);
     enum code code = option_fill(&kafka_option_table, map, &options, &arena, err);
     if (code == OK)
-        code = kafka_journal.open(&options, &journal, err);
+        code = kafka_journal.open(&options, NULL, &journal, err);
     if (code == OK) {
         assert_string_equal(kafka_journal.prefix(journal), options.topic_prefix);
         kafka_journal.close(journal);
@@ -89,66 +90,66 @@ static void errors_mean_what_the_table_says(void **state) {
     }
 }
 
-static void put(struct kafka_ends *e, int topic, int partition, int64_t offset) {
-    kafka_ends_sent(e, topic, partition);
-    kafka_ends_note(e, topic, partition, offset);
+static void put(struct ends *e, int topic, int partition, int64_t offset) {
+    ends_sent(e, topic, partition);
+    ends_note(e, topic, partition, offset);
 }
 
 static void a_delta_tells_what_was_touched_and_a_full_record_all(void **state) {
-    struct kafka_ends e = {0};
+    struct ends e = {0};
     struct commit_record r = {0};
     (void)state;
-    int a = kafka_ends_add(&e, "a", 2, true), hidden = kafka_ends_add(&e, "schemas", 1, true),
-        b = kafka_ends_add(&e, "b", 1, false);
+    int a = ends_add(&e, "a", 2, true), hidden = ends_add(&e, "schemas", 1, true),
+        b = ends_add(&e, "b", 1, false);
     e.topics[hidden].internal = true;
     put(&e, b, 0, 7);
     put(&e, hidden, 0, 3);
     put(&e, a, 1, 5);
     put(&e, b, 0, 8);
     put(&e, b, 0, 6); /* reports of one partition come in order; a smaller offset changes nothing */
-    kafka_ends_fill(&e, false, false, &r);
+    ends_fill(&e, false, false, &r);
     assert_int_equal(r.n_topics, 2);
     assert_int_equal(r.n_ends, 2);
     assert_string_equal(r.topics[0].name, "a");
     assert_int_equal(r.ends[0].partition, 1);
     assert_int_equal(r.ends[1].topic, 1);
     assert_int_equal(r.ends[1].offset, 8);
-    kafka_ends_committed(&e);
-    kafka_ends_fill(&e, false, false, &r);
+    ends_committed(&e, 1);
+    ends_fill(&e, false, false, &r);
     assert_int_equal(r.n_topics, 0);
     put(&e, a, 0, 1);
-    kafka_ends_fill(&e, true, false, &r);
+    ends_fill(&e, true, false, &r);
     assert_int_equal(r.n_topics, 2);
     assert_int_equal(r.n_ends, 3);
-    kafka_ends_free(&e);
+    ends_free(&e);
 }
 
 static void ends_are_foreseen_once_a_transaction_of_ours_lies_before_them(void **state) {
-    struct kafka_ends e = {0};
+    struct ends e = {0};
     struct commit_record r = {0};
     (void)state;
-    int t = kafka_ends_add(&e, "t", 2, true);
+    int t = ends_add(&e, "t", 2, true);
     put(&e, t, 0, 17);
     assert_true(e.unforeseen); /* who knows what was there */
-    assert_false(kafka_ends_as_foreseen(&e));
-    kafka_ends_committed(&e);
-    kafka_ends_sent(&e, t, 0);
-    kafka_ends_sent(&e, t, 0);
+    assert_false(ends_as_foreseen(&e));
+    ends_committed(&e, 1);
+    ends_sent(&e, t, 0);
+    ends_sent(&e, t, 0);
     assert_false(e.unforeseen);
-    kafka_ends_fill(&e, false, true, &r);
+    ends_fill(&e, false, true, &r);
     assert_int_equal(r.n_ends, 1);
     assert_int_equal(r.ends[0].offset, 20); /* behind 17 and the marker: 19, 20 */
-    kafka_ends_note(&e, t, 0, 19);
-    assert_false(kafka_ends_as_foreseen(&e));
-    kafka_ends_note(&e, t, 0, 20);
-    assert_true(kafka_ends_as_foreseen(&e));
-    kafka_ends_note(&e, t, 0, 21); /* somebody else wrote between them */
-    assert_false(kafka_ends_as_foreseen(&e));
-    kafka_ends_committed(&e);
-    kafka_ends_sent(&e, t, 0);
-    kafka_ends_sent(&e, t, 1);
+    ends_note(&e, t, 0, 19);
+    assert_false(ends_as_foreseen(&e));
+    ends_note(&e, t, 0, 20);
+    assert_true(ends_as_foreseen(&e));
+    ends_note(&e, t, 0, 21); /* somebody else wrote between them */
+    assert_false(ends_as_foreseen(&e));
+    ends_committed(&e, 1);
+    ends_sent(&e, t, 0);
+    ends_sent(&e, t, 1);
     assert_true(e.unforeseen);
-    kafka_ends_free(&e);
+    ends_free(&e);
 }
 
 /* One transaction, begun when it may, at brokers that need `settle_us`; true if it was refused. */
@@ -198,23 +199,23 @@ static void the_pause_finds_out_how_long_brokers_need(void **state) {
 }
 
 static void records_that_disagree_about_a_topic_are_corrupt(void **state) {
-    struct kafka_ends e = {0};
+    struct ends e = {0};
     struct err err = {0};
     struct commit_topic topic = {"a", 3, true};
     struct partition_end end = {0, 2, 9};
     struct commit_record r = {.topics = &topic, .n_topics = 1, .ends = &end, .n_ends = 1};
     (void)state;
-    assert_int_equal(kafka_ends_apply(&e, &r, &err), OK);
+    assert_int_equal(ends_apply(&e, &r, &err), OK);
     assert_int_equal(e.topics[0].ends[2], 9);
     assert_int_equal(e.topics[0].ends[0], -1);
     topic.partitions = 4;
-    assert_int_equal(kafka_ends_apply(&e, &r, &err), FATAL);
+    assert_int_equal(ends_apply(&e, &r, &err), FATAL);
     assert_int_equal(err.id, ERR_JOURNAL_CORRUPT);
-    kafka_ends_free(&e);
+    ends_free(&e);
 }
 
 static void records_that_name_ever_more_partitions_are_corrupt(void **state) {
-    struct kafka_ends e = {0};
+    struct ends e = {0};
     struct err err = {0};
     char name[16];
     struct commit_topic topic = {name, 100000, true};
@@ -222,13 +223,13 @@ static void records_that_name_ever_more_partitions_are_corrupt(void **state) {
     (void)state;
     for (int i = 0; i < 10; i++) {
         snprintf(name, sizeof name, "t%d", i);
-        assert_int_equal(kafka_ends_apply(&e, &r, &err), OK);
+        assert_int_equal(ends_apply(&e, &r, &err), OK);
     }
-    assert_int_equal(kafka_ends_apply(&e, &r, &err), OK); /* a known topic costs nothing more */
+    assert_int_equal(ends_apply(&e, &r, &err), OK); /* a known topic costs nothing more */
     snprintf(name, sizeof name, "more");
-    assert_int_equal(kafka_ends_apply(&e, &r, &err), FATAL);
+    assert_int_equal(ends_apply(&e, &r, &err), FATAL);
     assert_int_equal(err.id, ERR_JOURNAL_CORRUPT);
-    kafka_ends_free(&e);
+    ends_free(&e);
 }
 
 int main(void) {

@@ -7,9 +7,10 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "decode_help.h"
+#include "memory_store.h"
 #include "schemas/decode.h"
 #include "schemas/encode.h"
+#include "tests/values.h"
 
 static const struct encoder_identity identity = {
     .connector = "postgresql", .name = "shop", .database = "shopdb"};
@@ -27,7 +28,7 @@ struct fixture {
 
 static int setup(void **state) {
     struct fixture *f = xcalloc(1, sizeof *f);
-    f->memory = (struct memory_store)MEMORY_STORE;
+    memory_init(&f->memory);
     f->decoder = decoder_new(&f->memory.store);
     *state = f;
     return 0;
@@ -132,23 +133,6 @@ static void assert_rows(const struct value *a, const struct value *b, const stru
     for (int i = 0; a && b && i < table->n_columns; i++)
         assert_same(&a[i], &b[i], table->columns[i].name);
 }
-
-#define INT(n) \
-    { .tag = VALUE_INT, .i = (n) }
-#define FLOAT(n) \
-    { .tag = VALUE_FLOAT, .d = (n) }
-#define TEXT(t)                                      \
-    {                                                \
-        .tag = VALUE_TEXT, .s = { t, sizeof(t) - 1 } \
-    }
-#define BYTES(t)                                      \
-    {                                                 \
-        .tag = VALUE_BYTES, .s = { t, sizeof(t) - 1 } \
-    }
-#define POINT(x, y)                        \
-    {                                      \
-        .tag = VALUE_POINT, .xy = { x, y } \
-    }
 
 /* Values at the edges of each kind. */
 static const struct {

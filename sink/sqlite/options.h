@@ -1,0 +1,15 @@
+/* What an operator may say about an SQLite replica. */
+#pragma once
+
+#include "base/option.h"
+#include "sink/policy.h"
+
+struct sqlite_options {
+    const char *path;
+    bool create_tables;
+    int schema_change; /* enum schema_change */
+    int triggers;      /* enum triggers */
+    int on_missing;    /* enum on_missing */
+    int64_t lock_timeout_ms;
+};
+extern const struct option_table sqlite_options;
