@@ -1,5 +1,6 @@
 """Runs tests side by side: a lane is a process of its own, with servers of its own, that is handed one test after the other."""
 import multiprocessing
+import os
 import signal
 from multiprocessing.connection import wait
 
@@ -13,6 +14,7 @@ def _lane(number, of, runner, pipe, setup, entries):
         pipe.send(None)
         while (index := pipe.recv()) is not None:
             pipe.send(work(entries[index]))
+    os._exit(0)  # a thread that a failed test left behind holds nobody up
 
 
 class _Lane:
@@ -31,7 +33,8 @@ class _Lane:
 
     def end(self):
         self.process.terminate()
-        self.process.join()
+        self.process.join(60)
+        self.process.kill()
 
 
 def run(entries, jobs, setup, tell, died):
@@ -49,7 +52,7 @@ def run(entries, jobs, setup, tell, died):
                     result = pipe.recv()
                 except EOFError:
                     busy.pop(pipe)
-                    lane.process.join()
+                    lane.process.join(60)
                     if lane.index is not None or lane.process.exitcode:
                         died(entries[lane.index] if lane.index is not None else None)
                     continue

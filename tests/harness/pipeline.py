@@ -45,7 +45,7 @@ def writing(world, sessions=1, every_s=0.01, table="t"):
             while not stop.wait(every_s):
                 i += 3
                 cursor.execute(load, (i, i + 2, i % 500))
-    threads = [threading.Thread(target=write, args=(n,)) for n in range(sessions)]
+    threads = [threading.Thread(target=write, args=(n,), daemon=True) for n in range(sessions)]
     for thread in threads:
         thread.start()
     try:

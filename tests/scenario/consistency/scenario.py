@@ -29,7 +29,7 @@ def transfer(world, stop, seed):
 def violations(world, enough=None, deadline_s=100):
     """Reads under load; returns (reads, violations). `enough`: stop after so many violations."""
     stop, found, reads, states = threading.Event(), 0, 0, set()
-    writer = threading.Thread(target=transfer, args=(world, stop, 7))
+    writer = threading.Thread(target=transfer, args=(world, stop, 7), daemon=True)
     writer.start()
     try:
         until = now() + deadline_s

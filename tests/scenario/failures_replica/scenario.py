@@ -119,7 +119,7 @@ def deadlock(world, first):
         world.source.sql("update t set v = v || 'x' where id <= 200 or id = 400")
         wait_until(lambda: world.replica.value(waits) > 0, 20, "the sink to wait for the row")
         held = sorted({*range(1, 201), 400} - {row[0] for row in world.replica.sql(free)} - {first})
-        done = threading.Thread(target=lambda: cursor.execute("update t set v = 'mine' where id = any(%s)", (held,)))
+        done = threading.Thread(target=lambda: cursor.execute("update t set v = 'mine' where id = any(%s)", (held,)), daemon=True)
         done.start()
         done.join(30)
         assert not done.is_alive(), "nobody ended the deadlock"

@@ -24,7 +24,7 @@ def test_a_column_whose_commit_nobody_sees_yet(world):
     source, m = private(world)
     source.sql("alter system set synchronous_standby_names = 'nobody'")
     source.sql("select pg_reload_conf()")
-    altering = threading.Thread(target=world.source.sql, args=(
+    altering = threading.Thread(target=world.source.sql, daemon=True, args=(
         "alter table t add column extra text default 'since'; insert into t values (5000, 'new', 'given')",))
     altering.start()
     waits = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'"
@@ -235,7 +235,7 @@ def test_a_fast_shutdown_of_the_source_is_not_held_up(world):
                     cursor.execute("insert into t values (%s, 'x')", (i,))
         except Exception:  # the server went away, as it must
             pass
-    writer = threading.Thread(target=write)
+    writer = threading.Thread(target=write, daemon=True)
     writer.start()
     wait_until(lambda: world.source.value("select count(*) from t") > 1500, 20, "some load")
     begun = now()

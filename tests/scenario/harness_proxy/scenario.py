@@ -38,7 +38,7 @@ def test_postgres_by_message(world):
     proxy.cut_at[False] = 30
     assert fails(5)
     held = proxy.hold("Q", having=b"COMMIT")
-    thread = threading.Thread(target=insert, args=(6,))
+    thread = threading.Thread(target=insert, args=(6,), daemon=True)
     thread.start()
     held.wait()
     assert world.source.sql("SELECT id FROM t ORDER BY id") == [(1,), (3,)]
@@ -65,7 +65,7 @@ def test_postgres_by_message(world):
     connection = connect()
     connection.autocommit = True
     proxy.freeze(requests=False)  # one way only
-    thread = threading.Thread(target=lambda: connection.cursor().execute("INSERT INTO t VALUES (10)"))
+    thread = threading.Thread(target=lambda: connection.cursor().execute("INSERT INTO t VALUES (10)"), daemon=True)
     thread.start()
     wait_until(lambda: (10,) in world.source.sql("SELECT id FROM t"), 10, "the request to come through")
     assert thread.is_alive()

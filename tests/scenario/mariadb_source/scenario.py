@@ -315,27 +315,29 @@ def test_a_killed_reader_and_a_killed_server_lose_nothing(world):
                             return
             except pymysql.err.Error:
                 pass
-    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    threads = [threading.Thread(target=write, args=(n,), daemon=True) for n in range(4)]
     for thread in threads:
         thread.start()
-    for turn in range(6):
-        before = source.value("select sum(v) from t")
-        wait_until(lambda: source.value("select sum(v) from t") > before + 20, 30, "writers")  # pylint: disable=cell-var-from-loop
-        if turn % 3 == 2:
-            server.kill9()
-            server.start()
-        else:
-            m.kill9()
-            m.start()
-    # Locked for a while: nothing is lost by waiting, nor by asking why.
-    with closing(source.connect()) as connection, connection.cursor() as cursor:
-        cursor.execute("flush tables with read lock")
-        rc, out, err = m.run_cli("source", "check")
-        assert rc == 0, out + err
-        cursor.execute("unlock tables")
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for turn in range(6):
+            before = source.value("select sum(v) from t")
+            wait_until(lambda: source.value("select sum(v) from t") > before + 20, 30, "writers")  # pylint: disable=cell-var-from-loop
+            if turn % 3 == 2:
+                server.kill9()
+                server.start()
+            else:
+                m.kill9()
+                m.start()
+        # Locked for a while: nothing is lost by waiting, nor by asking why.
+        with closing(source.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("flush tables with read lock")
+            rc, out, err = m.run_cli("source", "check")
+            assert rc == 0, out + err
+            cursor.execute("unlock tables")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
     arrives(world, source)
     wait_until(lambda: source.value(f"select count(*) from {feed(source)}.changes") == 0, 20, "the change table to be empty")
     assert m.alive(), m.tail()

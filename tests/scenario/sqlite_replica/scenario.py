@@ -68,7 +68,7 @@ def transfers(world, sessions=3):
                 cursor.execute("begin; update account set amount = amount - 1, moved = moved + 1 where id = %s; update account set"
                                " amount = amount + 1 where id = %s; insert into book (a, b) values (%s, %s); commit", (a, b, a, b))
                 time.sleep(0.002)
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(sessions)]
+    threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(sessions)]
     for thread in threads:
         thread.start()
     try:
@@ -83,7 +83,7 @@ class Application(threading.Thread):
     """Reads the file as applications do: in each of its transactions nothing may be half done."""
 
     def __init__(self, path):
-        super().__init__()
+        super().__init__(daemon=True)
         self.path, self.stop, self.reads, self.last, self.wrong = path, threading.Event(), 0, 0, []
 
     def look(self, connection):

@@ -142,7 +142,7 @@ def application(world, writers=3):
                     wrong.append(repr(e))
                 done[n] += 1
                 time.sleep(0.004)
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(writers)]
+    threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(writers)]
     for thread in threads:
         thread.start()
     try:

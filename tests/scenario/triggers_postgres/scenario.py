@@ -42,7 +42,7 @@ class Client(threading.Thread):
     `committed`: (tx, item, n) of what became true."""
 
     def __init__(self, world, number, ends):
-        super().__init__()
+        super().__init__(daemon=True)
         self.world, self.number, self.ends = world, number, ends
         self.dice, self.committed, self.error = random.Random(number), [], None
 
@@ -80,7 +80,7 @@ class Naive(threading.Thread):
     """The reader that loses: it goes on after the greatest id it has seen."""
 
     def __init__(self, world):
-        super().__init__()
+        super().__init__(daemon=True)
         self.world, self.seen, self.end = world, set(), threading.Event()
 
     def run(self):
