@@ -24,7 +24,7 @@ struct trigger_source {
     bool handed;              /* something, since the last boundary */
     bool passed;              /* rows of tables that are not selected, since the last item */
     bool stale_told;
-    struct feed_item item;    /* of the pending second half */
+    struct feed_item item; /* of the pending second half */
     bool pending;
     int64_t snapshot_us;
     const struct source_env *env;
@@ -40,20 +40,22 @@ static struct trigger_source *self(struct source *source) {
 static enum code stale_check(const struct trigger_state *state, struct err *err) {
     if (!state->stale || !*state->stale)
         return OK;
-    return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT, "rows changed without change rows (%s); " MEND, state->stale);
+    return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT, "rows changed without change rows (%s); " MEND,
+                   state->stale);
 }
 
 /* Whether the stream can go on from `after` in what was found. */
-static enum code continuity_check(const struct trigger_state *state, uint64_t after, const struct feed_look *look,
-                                  struct err *err) {
+static enum code continuity_check(const struct trigger_state *state, uint64_t after,
+                                  const struct feed_look *look, struct err *err) {
     enum code code = stale_check(state, err);
     if (code)
         return code;
     if (strcmp(state->identity, look->identity) != 0)
-        return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
-                       "the installation in the source is another one than the stored position belongs to (%s, "
-                       "now %s): it was made anew after a gap, or the database was restored or failed over; " MEND,
-                       state->identity, look->identity);
+        return err_set(
+            err, FATAL, ERR_NEEDS_RESNAPSHOT,
+            "the installation in the source is another one than the stored position belongs to (%s, "
+            "now %s): it was made anew after a gap, or the database was restored or failed over; " MEND,
+            state->identity, look->identity);
     if (after > look->last_id)
         return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
                        "the stored position %llu lies beyond the last change that the source ever recorded, "
@@ -68,8 +70,8 @@ static uint64_t resume_after(const struct trigger_state *state, const struct sou
     return whole > state->after ? whole : state->after;
 }
 
-static enum code begin(struct trigger_source *s, const struct source_resume *resume, const struct feed_look *look,
-                       struct err *err) {
+static enum code begin(struct trigger_source *s, const struct source_resume *resume,
+                       const struct feed_look *look, struct err *err) {
     enum code code = OK;
     bool stored = resume->found && !resume->resnapshot;
     if (stored)
@@ -77,7 +79,8 @@ static enum code begin(struct trigger_source *s, const struct source_resume *res
     if (code)
         return code;
     if (stored && !s->state.found)
-        return err_set(err, FATAL, ERR_JOURNAL_CORRUPT, "the journal holds a position of this source without its state");
+        return err_set(err, FATAL, ERR_JOURNAL_CORRUPT,
+                       "the journal holds a position of this source without its state");
     bool streaming = s->state.found && s->state.streaming;
     s->generation = resume->found ? resume->position.generation + !streaming : 1;
     if (!streaming) {
@@ -95,8 +98,8 @@ static enum code begin(struct trigger_source *s, const struct source_resume *res
     code = continuity_check(&s->state, s->ended, look, err);
     if (code)
         return code;
-    log_info("capture", "reading change table", F_STR("installation", look->identity), F_INT("after", s->ended),
-             F_INT("last", look->last_id));
+    log_info("capture", "reading change table", F_STR("installation", look->identity),
+             F_INT("after", s->ended), F_INT("last", look->last_id));
     return s->ops->stream(s->feed, s->state.start, s->ended, err);
 }
 
@@ -167,7 +170,7 @@ static bool same_value(const struct value *a, const struct value *b) {
     case VALUE_BYTES:
         return slice_eq(a->s, b->s);
     case VALUE_POINT:
-        return memcmp(a->xy, b->xy, sizeof a->xy) == 0;
+        return a->xy[0] == b->xy[0] && a->xy[1] == b->xy[1];
     default:
         return true;
     }
@@ -260,7 +263,8 @@ static bool on_end(struct trigger_source *s, const struct feed_item *f, struct s
         return on_passed(s, ret);
     s->handed = s->passed = false;
     s->resumed_boundary = true;
-    *ret = (struct source_item){.type = ITEM_COMMIT, .position = position_of(s, s->ordinal), .commit_us = f->commit_us};
+    *ret = (struct source_item){
+        .type = ITEM_COMMIT, .position = position_of(s, s->ordinal), .commit_us = f->commit_us};
     return true;
 }
 

@@ -118,7 +118,7 @@ enum code embedded_tidy(struct journal *journal, const struct journal_env *env, 
     const struct embedded_options *own = j->options;
     struct embedded_options as_promised = *own;
     struct store s = {0};
-    int64_t epoch;
+    int64_t epoch = 0;
     enum code code = store_open(&s, j, env, STORE_UPKEEP, embedded_deadline(env, EMBEDDED_LOCK_MS), err);
     if (code != OK)
         return code == AGAIN ? absent(j, err) : code;

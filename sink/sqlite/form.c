@@ -152,8 +152,10 @@ bool form_same(const struct form *form) {
 
 /* "12.5" with 3 places is "12.500". NaN and infinities have none. */
 static void put_places(struct buf *text, int places) {
+    if (!text->len)
+        return;
     const char *point = memchr(text->data, '.', text->len);
-    char last = text->len ? text->data[text->len - 1] : 0;
+    char last = text->data[text->len - 1];
     int have = point ? (int)(text->len - (size_t)(point - text->data)) - 1 : 0;
     if (last < '0' || last > '9' || have >= places)
         return;

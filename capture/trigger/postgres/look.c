@@ -460,6 +460,7 @@ static enum code watch_tables(struct looking *l, struct err *err) {
         code = feed_look_judge(&found, err);
     feed_look_free(&found);
     arena_free(&arena);
+    l->ret = NULL;
     return code;
 }
 

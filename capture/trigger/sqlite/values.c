@@ -90,9 +90,7 @@ static struct slice real_text(double d, bool numeric, struct arena *arena) {
         if (strtod(text, NULL) == d)
             break;
     }
-    if (!strpbrk(text, ".e"))
-        strcat(text, ".0");
-    return slice_of(arena_strdup(arena, text));
+    return slice_of(arena_printf(arena, "%s%s", text, strpbrk(text, ".e") ? "" : ".0"));
 }
 
 static const char *read_text(const struct cell *cell, struct value *ret) {

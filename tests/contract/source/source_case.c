@@ -22,7 +22,7 @@ void put_seen(struct buf *rows, int row, int column, const char *value) {
 }
 
 /* Valid until the next one. */
-static const char *run(void *session, const char *fmt, va_list args) {
+__attribute__((format(printf, 2, 0))) static const char *run(void *session, const char *fmt, va_list args) {
     static struct buf rows;
     CLEANUP_BUF why = {0};
     char text[8192];
@@ -375,8 +375,8 @@ void expect_lines(struct fixture *f, const char *const *lines) {
 /* ---- the walk -------------------------------------------------------------------------------------- */
 
 static const struct place *place_of(const char *kind) {
-    static const struct place *const places[] = {&postgres_place, &postgres_triggers_place, &mariadb_triggers_place,
-                                                 &sqlite_place};
+    static const struct place *const places[] = {&postgres_place, &postgres_triggers_place,
+                                                 &mariadb_triggers_place, &sqlite_place};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
         if (strcmp(places[i]->kind, kind) == 0)
             return places[i];

@@ -1,6 +1,7 @@
 #include "embedded_help.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -39,11 +40,16 @@ int world_open(void **state) {
     return 0;
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
+    (void)st, (void)type, (void)at;
+    return remove(path);
+}
+
 int world_close(void **state) {
     struct world *w = *state;
     embedded_close(w->journal);
-    CLEANUP_FREE char *command = xasprintf("chmod 700 '%s'; rm -rf '%s'", w->directory, w->directory);
-    int rc = system(command);
+    chmod(w->directory, 0700);
+    int rc = nftw(w->directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     arena_free(&w->arena);
     free(w->directory);
     free(w);
