@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum { ROWS = 400, WRITERS = 4, WRITE_S = 4 };
+enum { ROWS = 400, WRITERS = 4, RESTARTS = 20, RESTARTS_AFTER = 10 };
 struct writer {
     pthread_t thread;
     int number;
@@ -116,9 +116,8 @@ static void snapshot_and_stream_are_exact_while_writers_write_and_the_source_res
     int restarts = 0, commits = 0;
     writers_start(writers, &stop, &under_way);
     open_source(f);
-    int64_t ends = clock_mono(f->env.clock) + WRITE_S * 1000000;
     for (bool end = false; !end;) {
-        if (!stop && clock_mono(f->env.clock) > ends) {
+        if (!stop && restarts >= RESTARTS) {
             commits = writers_end(writers, &stop);
             sql("INSERT INTO w VALUES (%d, 0)", ROWS);
         }
@@ -130,7 +129,7 @@ static void snapshot_and_stream_are_exact_while_writers_write_and_the_source_res
                 end = f->item.change.after && f->item.change.after[0].i == ROWS;
             }
         }
-        if (!end && f->position.commit && rand_r(&seed) % 300 == 0) {
+        if (!end && f->position.commit && restarts < RESTARTS + RESTARTS_AFTER && rand_r(&seed) % 200 == 0) {
             f->position = last;
             restart(f, rand_r(&seed) % 2);
             restarts++;
@@ -138,7 +137,7 @@ static void snapshot_and_stream_are_exact_while_writers_write_and_the_source_res
     }
     assert_model_is_source(m);
     print_message("          %d commits, %d restarts\n", commits, restarts);
-    assert_true(commits > 100 && restarts > 3);
+    assert_true(commits > 100);
     sem_destroy(&under_way);
     free(m);
 }
