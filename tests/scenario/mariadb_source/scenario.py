@@ -1,9 +1,13 @@
 """A MariaDB source that is fed by triggers: into PostgreSQL and SQLite at once, by an account with few rights, through schema changes, and
 with everything gone wrong that triggers cannot see."""
+import json
+import os
+import shutil
 import threading
 from contextlib import closing
 
 import pymysql
+from harness.certificates import certificate
 from harness.clock import wait_until
 from harness.compare_sqlite import open_replica
 from harness.failure import failure
@@ -342,6 +346,74 @@ def test_a_killed_reader_and_a_killed_server_lose_nothing(world):
     wait_until(lambda: source.value(f"select count(*) from {feed(source)}.changes") == 0, 20, "the change table to be empty")
     assert m.alive(), m.tail()
     m.term()
+
+
+@failure("T38", "A MariaDB source cannot show who it is, or speaks no TLS",
+         happens="A certificate of another authority, for another host, or expired; a server, or somebody between, that says it has no TLS.",
+         does="Hosts that are not this machine are verified by name and authority unless `tls` says otherwise, and then the log warns. What cannot be trusted is refused by name "
+              "before the password is sent.",
+         todo="Give the server a right certificate, or name its authority with `tls_ca`.", ends="source-refused equal")
+def test_tls_is_verified(world):
+    path = world.run.path
+    root = certificate(path, "root")
+    certificate(path, "other")
+    certificate(path, "right", "root")
+    certificate(path, "stranger", "other")
+    certificate(path, "elsewhere", "root", san="DNS:db.example,IP:192.0.2.1")
+    certificate(path, "expired", "root", days=-1)
+    server = world._keep(MariaDB(world.run))  # pylint: disable=protected-access
+    source = shop(world, "create table t (id int primary key, v text); insert into t values (1, 'a')", server)
+    server.sql("create user cdc@'%' identified by 'canary-tls' require ssl; grant all on *.* to cdc@'%' with grant option")
+    near = source.url(user="cdc", password="canary-tls")
+    far = near.replace("127.0.0.1", "2130706433")  # the same address, and no name of this machine
+    m = world.millrace(config(world, source), start=False)
+
+    def wears(name):
+        for suffix in ("key", "crt"):
+            shutil.copy(path / f"{name}.{suffix}", server.dir / suffix)
+            if server.user:
+                os.chown(server.dir / suffix, server.user.pw_uid, server.user.pw_gid)
+        server.stop()
+        server.settings |= {"ssl-key": server.dir / "key", "ssl-cert": server.dir / "crt"}
+        server.start()
+
+    def takes(url, **options):
+        m.write_config(config(world, source, **options | {"url": url}))
+
+    def refused(url, *words, **options):
+        takes(url, **options)
+        _, out, _ = m.run_cli("doctor", "--json")
+        found = [f for part in json.loads(out)["parts"] for f in part["findings"] if f["level"] == "error"]
+        assert any(f["id"] == "source-refused" and all(word in f["what"] for word in words) for f in found), f"{words}: {found}"
+    refused(far, "TLS")
+    refused(near, "TLS", tls_ca=str(root))
+    wears("stranger")
+    refused(near, "certificate", tls_ca=str(root))
+    wears("expired")
+    refused(near, "certificate", tls_ca=str(root))
+    wears("elsewhere")
+    refused(near, "certificate", tls_ca=str(root))
+    wears("right")
+    refused(far, "certificate")
+    takes(near, tls_ca=str(root))
+    installed(m)
+    m.start()
+    arrives(world, source)
+    m.term()
+    takes(far, tls="require")
+    m.start()
+    m.wait_log(r"level=warn room=capture msg=.*not verified", 20)
+    source.sql("update t set v = 'still'")
+    arrives(world, source)
+    m.term()
+    server.sql("alter user cdc@'%' require none")
+    takes(far, tls="off")
+    m.start()
+    m.wait_log(r"level=warn room=capture msg=.*not encrypted", 20)
+    source.sql("update t set v = 'in the clear'")
+    arrives(world, source)
+    m.term()
+    assert "canary-tls" not in m.log_text()
 
 
 @failure("T36", "Sessions of a MariaDB source have other time zones, modes and character sets",

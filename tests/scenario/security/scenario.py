@@ -4,11 +4,11 @@ import json
 import os
 import random
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 from harness import wait_until, wire
+from harness.certificates import certificate
 from harness.failure import failure
 from harness.pipeline import pipeline, table
 
@@ -105,20 +105,6 @@ def test_hostile_registries(world):
 
 
 # ---- TLS -------------------------------------------------------------------------------------------------------------
-
-def certificate(path, name, ca=None, san="IP:127.0.0.1", days=2):
-    """A key and a certificate NAME.key, NAME.crt; signed by `ca`, or by itself."""
-    def openssl(*argv):
-        subprocess.run(["openssl", *map(str, argv)], check=True, capture_output=True)
-    key, crt = path / f"{name}.key", path / f"{name}.crt"
-    if ca is None:
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", crt, "-subj", f"/CN={name}", "-days", days)
-        return crt
-    (path / f"{name}.ext").write_text(f"subjectAltName={san}\n")
-    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", path / f"{name}.csr", "-subj", f"/CN={name}")
-    openssl("x509", "-req", "-in", path / f"{name}.csr", "-CA", path / f"{ca}.crt", "-CAkey", path / f"{ca}.key", "-CAcreateserial", "-out", crt, "-days", days, "-extfile", path / f"{name}.ext")
-    return crt
-
 
 @failure("S4", "A database server cannot show who it is, or speaks no TLS",
          happens="A certificate of another authority, for another host, or expired; a server, or somebody between, that says it has no TLS.",
