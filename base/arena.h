@@ -11,11 +11,11 @@ struct arena {
 };
 
 void *arena_alloc_slow(struct arena *arena, size_t size);
-/* `size` bytes, 8-byte aligned, not zeroed, valid until arena_reset or arena_free. Aborts when memory ends. */
-static inline void *arena_alloc(struct arena *arena, size_t size)
-{
+/* `size` bytes, 8-byte aligned, not zeroed, valid until arena_reset or arena_free. Aborts without memory. */
+static inline void *arena_alloc(struct arena *arena, size_t size) {
     size_t rounded = (size + 7) & ~(size_t)7; /* 0 where size is 0 or overflows: both go the slow way */
-    if (rounded - 1 >= (size_t)(arena->end - arena->next)) return arena_alloc_slow(arena, size);
+    if (rounded - 1 >= (size_t)(arena->end - arena->next))
+        return arena_alloc_slow(arena, size);
     char *p = arena->next;
     arena->next += rounded;
     arena->used += rounded;
@@ -26,5 +26,6 @@ struct slice arena_copy(struct arena *arena, struct slice bytes);
 char *arena_strdup(struct arena *arena, const char *text);
 char *arena_strndup(struct arena *arena, const char *text, size_t len);
 char *arena_printf(struct arena *arena, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void arena_reset(struct arena *arena); /* keeps one block of at most 1 MB for the next batch, frees the rest */
+/* keeps one block of at most 1 MB for the next batch, frees the rest */
+void arena_reset(struct arena *arena);
 void arena_free(struct arena *arena);

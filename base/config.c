@@ -31,7 +31,7 @@ struct reader {
 
 static enum code read_node(struct reader *r, const yaml_event_t *event, struct config_node **ret);
 
-/* ---- errors ------------------------------------------------------------------------------------------ */
+/* ---- errors ---- */
 
 enum code config_error(const struct config_node *node, struct err *err, const char *fmt, ...) {
     char text[sizeof err->text];
@@ -115,7 +115,7 @@ enum code config_unknown(const struct config_node *map, size_t i, const char *wh
     return config_error(&at, err, "unknown key '%.64s' in %s; it takes %s", key, where, buf_cstr(&all));
 }
 
-/* ---- files ------------------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 /* Appends at most max + 1 bytes, so that the caller sees whether there were more than max. Returns 0 or
  * errno. */
@@ -139,13 +139,14 @@ static int read_path(const char *path, size_t max, bool secret, struct buf *out)
         return errno;
     struct stat about;
     if (secret && fstat(fd, &about) == 0 && S_ISREG(about.st_mode) && (about.st_mode & S_IRWXO))
-        log_warn("config", "everybody on this machine can read this secret; mend: chmod o= FILE", F_STR("file", path));
+        log_warn("config", "everybody on this machine can read this secret; mend: chmod o= FILE",
+                 F_STR("file", path));
     int failed = read_fd(fd, max, out);
     close(fd);
     return failed;
 }
 
-/* ---- ${...} ------------------------------------------------------------------------------------------ */
+/* ---- ${...} ---- */
 
 static bool is_name(struct slice s) {
     if (!s.len || isdigit((unsigned char)s.data[0]))
@@ -217,7 +218,7 @@ static enum code substitute(const struct reader *r, struct config_node *node) {
     return OK;
 }
 
-/* ---- the tree ---------------------------------------------------------------------------------------- */
+/* ---- the tree ---- */
 
 static struct config_node *node_new(const struct reader *r, enum node_type type, size_t line) {
     struct config_node *node = arena_zalloc(r->arena, sizeof *node);

@@ -21,7 +21,7 @@ struct http_server {
     int port;
 };
 
-/* ---- answering --------------------------------------------------------------------------------------- */
+/* ---- answering ---- */
 
 static enum MHD_Result answer(struct MHD_Connection *connection, int status, struct buf *body,
                               const char *content_type) {
@@ -78,7 +78,7 @@ static PRINTF_LIKE(2, 0) void on_trouble(void *arg, const char *fmt, va_list arg
     log_debug("http", "connection failed", F_STR("error", text));
 }
 
-/* ---- listening --------------------------------------------------------------------------------------- */
+/* ---- listening ---- */
 
 /* "host:port", "[::1]:port", ":port" or "port"; without a host it is the loopback. */
 static bool split_address(const char *listen_on, char *host, size_t host_size, const char **ret_port) {

@@ -32,7 +32,7 @@ struct family {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct family *families;
 
-/* ---- making ------------------------------------------------------------------------------------------ */
+/* ---- making ---- */
 
 static bool is_name(const char *name) {
     if (!*name || isdigit((unsigned char)*name))
@@ -103,7 +103,7 @@ struct metric *metric_get(enum metric_type type, const char *name, const char *h
     return m;
 }
 
-/* ---- updating ---------------------------------------------------------------------------------------- */
+/* ---- updating ---- */
 
 static double from_bits(uint64_t bits) {
     double v;
@@ -153,7 +153,7 @@ double metric_value(const struct metric *m) {
     return (double)count;
 }
 
-/* ---- printing ---------------------------------------------------------------------------------------- */
+/* ---- printing ---- */
 
 static const char *type_name(enum metric_type type) {
     switch (type) {

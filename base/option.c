@@ -16,7 +16,7 @@ struct parse {
     struct err *err;
 };
 
-/* ---- numbers with units ------------------------------------------------------------------------------ */
+/* ---- numbers with units ---- */
 
 struct unit {
     const char *name;
@@ -89,7 +89,7 @@ static bool parse_int(const char *text, int64_t *ret) {
     return true;
 }
 
-/* ---- errors ------------------------------------------------------------------------------------------ */
+/* ---- errors ---- */
 
 /* ", not 'abc'", or nothing where the value must not be shown. */
 static const char *echo(const struct parse *p, const struct config_node *node) {
@@ -116,7 +116,7 @@ static enum code wrong_range(const struct parse *p, const struct config_node *no
     return wrong(p, node, buf_cstr(&text));
 }
 
-/* ---- leaves ------------------------------------------------------------------------------------------ */
+/* ---- leaves ---- */
 
 static enum code fill_text(const struct parse *p, const struct config_node *node, const char **into) {
     if (p->option->required && !*node->text)
@@ -245,7 +245,7 @@ static enum code fill_one(const struct parse *p, const struct config_node *node,
     return wrong(p, node, "of a type that is known");
 }
 
-/* ---- the walk ---------------------------------------------------------------------------------------- */
+/* ---- the walk ---- */
 
 /* A default is YAML where it looks like it (list, mapping, quotes), and else the bare text. */
 static enum code fill_fallback(const struct parse *p, void *into) {

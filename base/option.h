@@ -1,5 +1,6 @@
-/* Options: one table row per setting. The row parses the YAML key, checks its range, fills the struct, and prints
- * itself into --help and the configuration reference. A room declares its struct and its table; nobody else reads YAML. */
+/* Options: one table row per setting. The row parses the YAML key, checks its range, fills the struct, and
+ * prints itself into --help and the configuration reference. A room declares its struct and its table; nobody
+ * else reads YAML. */
 #pragma once
 
 #include "base/arena.h"
@@ -32,7 +33,7 @@ struct option {
     size_t offset;        /* offsetof in the room's struct */
     const char *fallback; /* default as it would be written in YAML; NULL = none */
     bool required;
-    int64_t min, max;           /* OPT_INT, OPT_BYTES, OPT_DURATION; both 0 = any >= 0; max 0 = no upper end */
+    int64_t min, max; /* OPT_INT, OPT_BYTES, OPT_DURATION; both 0 = any >= 0; max 0 = no upper end */
     const char *const *choices; /* OPT_ENUM: NULL-terminated */
     const char *help;           /* one or two sentences, unit included */
 };
@@ -46,13 +47,13 @@ struct option_table {
 
 struct config_node; /* base/config.h */
 
-/* Fills a zeroed struct of table->size bytes from a YAML mapping (NULL = empty), defaults included; strings are copied
- * to the arena. FATAL/ERR_CONFIG with "file:line: ..." and a suggestion for an unknown key. */
+/* Fills a zeroed struct of table->size bytes from a YAML mapping (NULL = empty), defaults included; strings
+ * are copied to the arena. FATAL/ERR_CONFIG with "file:line: ..." and a suggestion for an unknown key. */
 MUST_CHECK enum code option_fill(const struct option_table *table, const struct config_node *map, void *into,
                                  struct arena *arena, struct err *err);
 
-/* "64MB" => 67108864: B, kB, MB, GB, TB (1024 each, as PostgreSQL counts; KiB, MiB.. are the same). False: not a size,
- * or too large. */
+/* "64MB" => 67108864: B, kB, MB, GB, TB (1024 each, as PostgreSQL counts; KiB, MiB.. are the same). False:
+ * not a size, or too large. */
 MUST_CHECK bool option_parse_bytes(const char *text, int64_t *ret);
 /* "10s" => 10000: ms, s, m or min, h, d, w; a plain 0 needs no unit. False: not a duration, or too large. */
 MUST_CHECK bool option_parse_duration(const char *text, int64_t *ret_ms);

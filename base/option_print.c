@@ -75,7 +75,7 @@ void option_print_range(const struct option *o, struct buf *out) {
         buf_puts(out, out->len > before ? ", or forever" : "0 or more, or forever");
 }
 
-/* ---- reference --------------------------------------------------------------------------------------- */
+/* ---- reference ---- */
 
 /* A table cell: no newline, and a bar is escaped. */
 static void put_cell(struct buf *out, const char *text) {
@@ -131,7 +131,7 @@ void option_print_markdown(const struct option_table *table, struct buf *out) {
     buf_putc(out, '\n');
 }
 
-/* ---- terminal ---------------------------------------------------------------------------------------- */
+/* ---- terminal ---- */
 
 /* Words of `text` in lines of at most 79 columns, each indented. */
 static void put_wrapped(struct buf *out, const char *text, size_t indent) {

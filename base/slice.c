@@ -59,8 +59,8 @@ char *xasprintf(const char *fmt, ...) {
     return text;
 }
 
-/* A star that did not fit takes one character more; only the last one is ever tried again, so that the cost is bounded by
- * the product of the lengths. */
+/* A star that did not fit takes one character more; only the last one is ever tried again, so that the cost
+ * is bounded by the product of the lengths. */
 bool slice_glob(struct slice glob, struct slice text) {
     size_t g = 0, t = 0, star = SIZE_MAX, mark = 0;
     while (t < text.len) {

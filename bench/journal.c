@@ -54,8 +54,7 @@ static struct journal *journal_of(const char *directory, struct arena *arena) {
     return journal;
 }
 
-/* ---- writing
- * ----------------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static void commit(struct bench *b, struct journal_writer *w, int64_t position) {
     struct err err = {0};
@@ -100,8 +99,7 @@ static void append_all(struct bench *b) {
     arena_free(&arena);
 }
 
-/* ---- reading
- * ----------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static void read_window(struct bench *b, struct journal_reader *r, int *streams,
                         const struct commit_record *record) {
@@ -147,8 +145,7 @@ static void *read_all(void *arg) {
     return NULL;
 }
 
-/* ---- figures
- * ----------------------------------------------------------------------------------------------- */
+/* ---- figures ---- */
 
 static int by_size(const void *a, const void *b) {
     const int64_t *x = a, *y = b;

@@ -14,8 +14,12 @@ struct pipeline_sink {
     const char *text; /* canonical text of its part of the file: tells whether a reload changed it */
 };
 
-struct pipeline_log { int format, level; };
-struct pipeline_http { const char *listen; };
+struct pipeline_log {
+    int format, level;
+};
+struct pipeline_http {
+    const char *listen;
+};
 
 struct pipeline {
     struct arena arena;
@@ -47,8 +51,10 @@ struct pipeline_schemas {
     struct pipeline *pipeline;
     struct journal_env env;
 };
-enum code pipeline_schemas(void *pipeline_schemas, struct journal_writer *writer, struct schema_store **ret, struct err *err);
+enum code pipeline_schemas(void *pipeline_schemas, struct journal_writer *writer, struct schema_store **ret,
+                           struct err *err);
 
 /* The newest commit record, for commands that look from outside. *ret NULL: the journal is empty. */
-MUST_CHECK enum code pipeline_last_commit(struct pipeline *p, const struct stop *stop, int64_t wait_ms, struct arena *arena, struct commit_record **ret, struct err *err);
+MUST_CHECK enum code pipeline_last_commit(struct pipeline *p, const struct stop *stop, int64_t wait_ms,
+                                          struct arena *arena, struct commit_record **ret, struct err *err);
 void pipeline_resume(const struct commit_record *last, struct source_resume *ret);

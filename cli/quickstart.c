@@ -69,8 +69,8 @@ static enum code read_url(struct quickstart *q, struct side *side, const char *g
 
 /* ---- looking ---- */
 
-/* Whether to go on to the next kind. The first that knows the URL is kept where none is without an obstacle.
- */
+/* Whether to go on to the next kind. The first that knows the URL is kept where none is without an
+ * obstacle. */
 static bool go_on(struct side *side, const char *kind, enum code code, struct suggestion *s,
                   const struct err *err) {
     if (code == AGAIN)

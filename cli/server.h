@@ -10,5 +10,6 @@ struct roles {
     int n;
 };
 
-MUST_CHECK enum code server_start(struct roles *roles, const char *listen, struct http_server **ret, struct err *err);
+MUST_CHECK enum code server_start(struct roles *roles, const char *listen, struct http_server **ret,
+                                  struct err *err);
 const char *server_version(void);

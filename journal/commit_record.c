@@ -104,8 +104,7 @@ void commit_record_write(const struct commit_record *r, struct buf *out) {
     buf_putc(out, '}');
 }
 
-/* ---- reading
- * -------------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static enum code corrupt(struct err *err, const char *what) {
     return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "commit record: %s", what);

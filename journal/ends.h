@@ -52,8 +52,8 @@ void ends_sent(struct ends *e, int topic, int partition);
 void ends_note(struct ends *e, int topic, int partition, int64_t offset);
 /* True if all records sent are where they were foreseen. */
 bool ends_as_foreseen(const struct ends *e);
-/* The transaction is committed: `markers` offsets behind the records of every partition it touched are taken.
- */
+/* The transaction is committed: `markers` offsets behind the records of every partition it touched are
+ * taken. */
 void ends_committed(struct ends *e, int markers);
 /* Forgets everything. */
 void ends_reset(struct ends *e);

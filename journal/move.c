@@ -406,8 +406,8 @@ static enum code copy_stream(struct move *m, struct topic *t, int p, int stream,
     return code == OK && stop_asked(m->env->stop) ? err_set(err, RETRY, ERR_STOPPED, "stopped") : code;
 }
 
-/* What retention has removed of it meanwhile was read by the sinks long ago, or is missing for them as well.
- */
+/* What retention has removed of it meanwhile was read by the sinks long ago, or is missing for them as
+ * well. */
 static enum code stream_open(struct move *m, const char *topic, int partition, int64_t next, int *ret,
                              struct err *err) {
     enum code code = m->from->stream_open(m->reader, topic, partition, next, ret, err);

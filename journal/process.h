@@ -10,9 +10,11 @@
 void random_name(char *ret);
 /* The random name of this process, as it stands in its commit records. @threads any */
 const char *process_name(void);
-/* This process has committed record `seq` of the journal with this random name (commit_record.pipeline). @threads any */
+/* This process has committed record `seq` of the journal with this random name (commit_record.pipeline).
+ * @threads any */
 void process_note(const char *journal, uint64_t seq);
-/* `last` is the newest record of a journal, that of `pipeline` as people know it: FATAL/JOURNAL_FENCED if this process committed to it and another
- * one has since, FATAL/JOURNAL_MOVED if that one sealed it (move.h). @threads any */
+/* `last` is the newest record of a journal, that of `pipeline` as people know it: FATAL/JOURNAL_FENCED if
+ * this process committed to it and another one has since, FATAL/JOURNAL_MOVED if that one sealed it (move.h).
+ * @threads any */
 MUST_CHECK enum code process_overtaken(const char *pipeline, const struct commit_record *last,
                                        struct err *err);

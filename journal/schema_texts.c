@@ -6,7 +6,7 @@
 
 #include "schemas/hash.h"
 
-/* ---- texts by id and ids by text ---------------------------------------------------- */
+/* ---- texts by id and ids by text ---- */
 
 /* The slot that holds the text's id, or the empty one where it belongs. */
 static uint32_t *slot_of(const struct schema_texts *s, struct slice text) {
@@ -58,7 +58,7 @@ void schema_texts_free(struct schema_texts *s) {
     *s = (struct schema_texts){.topic = s->topic};
 }
 
-/* ---- records ------------------------------------------------------------------------ */
+/* ---- records ---- */
 
 static enum code rubbish(struct err *err, const struct schema_texts *s, int64_t offset, const char *what) {
     return err_set(err, FATAL, ERR_REGISTRY_REFUSED, "topic '%s', offset %" PRId64 ": %s", s->topic, offset,

@@ -22,8 +22,9 @@ MUST_CHECK enum code tell_fill(struct tell *t, struct ends *ends, const struct c
 /* It is durable: counted, noted (process_note), and handed to the caller. */
 void tell_done(struct tell *t, struct commit_record *caller);
 
-/* A writer goes on behind `last`. Returns the generation that topics belong to which are made from now on (commit_topic.born); *ret_anew:
- * the source begins a snapshot (`resnapshot`, or there was none to its end), so no older topic is needed. */
+/* A writer goes on behind `last`. Returns the generation that topics belong to which are made from now on
+ * (commit_topic.born); *ret_anew: the source begins a snapshot (`resnapshot`, or there was none to its end),
+ * so no older topic is needed. */
 uint64_t tell_resume(struct tell *t, const struct commit_record *last, bool resnapshot, bool *ret_anew);
 
 /* Reading back: records in their order, up to the newest. Zero-initialised but for `ends`, which they go

@@ -19,7 +19,7 @@ static const struct {
 #undef X
 };
 
-/* ---- JSON ---------------------------------------------------------------------------------------------- */
+/* ---- JSON ---- */
 
 /* Appends a piece of JSON that is written with ' for ". */
 static void put(struct buf *out, const char *json) {
@@ -61,7 +61,7 @@ static void put_pair(struct buf *out, const char *a, const char *b) {
     put_strings(out, (const char *const[]){a, b, NULL});
 }
 
-/* ---- names --------------------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 static bool is_digit(char c) {
     return c >= '0' && c <= '9';
@@ -146,7 +146,7 @@ static void names_make(struct names *names, const struct table *table) {
     }
 }
 
-/* ---- columns ------------------------------------------------------------------------------------------- */
+/* ---- columns ---- */
 
 static void put_parameters_enum(struct buf *out, const char *const *labels) {
     put(out, ",'connect.parameters':{'allowed':\"");
@@ -234,7 +234,7 @@ static void put_attributes_of(struct buf *out, const struct column *column, cons
     buf_putc(out, '}');
 }
 
-/* ---- records ------------------------------------------------------------------------------------------- */
+/* ---- records ---- */
 
 static void put_attributes(struct buf *out, const struct user_type *type) {
     buf_putc(out, '[');
@@ -369,8 +369,8 @@ void avro_schema_key(const struct table *table, const char *topic, struct buf *o
     for (int i = 0; i < table->n_key; i++) {
         if (i)
             buf_putc(out, ',');
-        /* Without our attributes and without labels: key bytes hold the schema's id, and a key that got other bytes by a
-         * longer varchar or a new label would never be superseded in a compacted topic. */
+        /* Without our attributes and without labels: key bytes hold the schema's id, and a key that got other
+         * bytes by a longer varchar or a new label would never be superseded in a compacted topic. */
         struct column column = table->columns[table->key[i]];
         column.labels = NULL;
         put_field(out, &column, names.final[table->key[i]], false, &point_seen);
@@ -387,7 +387,7 @@ void avro_schema_truncate_key(struct buf *out) {
              "'fields':[{'name':'table','type':'string'}],'connect.name':'millrace.TruncateKey'}");
 }
 
-/* ---- strip --------------------------------------------------------------------------------------------- */
+/* ---- strip ---- */
 
 static bool attribute_stripped(const char *name) {
     return strncmp(name, "connect.", 8) == 0 || strncmp(name, "millrace.", 9) == 0 ||

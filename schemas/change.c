@@ -30,9 +30,11 @@ const struct column *table_column(const struct table *table, const char *name) {
     return NULL;
 }
 
-/* ---- digest --------------------------------------------------------------------------------------
+/* ---- digest ---- */
+
+/* The digest of a table, by its canonical form.
  *
- * Canonical form: the fields of struct table in their order, depth first. A number is 8 bytes big-endian; a
+ * The fields of struct table in their order, depth first. A number is 8 bytes big-endian; a
  * text is its length as a number and its bytes; a text that is not there is the number 2^64-1; a list is its
  * count and its items. Kinds go in by name, so that the digest outlives a reordering of the enum. */
 
@@ -100,7 +102,7 @@ uint64_t table_digest(const struct table *table) {
     return hash;
 }
 
-/* ---- copy ---------------------------------------------------------------------------------------------- */
+/* ---- copy ---- */
 
 static const char *copy_text(struct arena *arena, const char *text) {
     return text ? arena_strdup(arena, text) : NULL;

@@ -31,8 +31,7 @@ void decoder_free(struct decoder *decoder) {
     free(decoder);
 }
 
-/* ---- the header
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the header ---- */
 
 enum { HEADER_FLAGS = 31 };
 
@@ -53,9 +52,10 @@ enum code header_read(struct slice header, struct position *ret, uint8_t *ret_fl
         return err_set(err, REJECT, ERR_JOURNAL_CORRUPT,
                        "record without a '" HEADER_NAME "' header: Millrace did not write it");
     if (header.data[0] != HEADER_VERSION)
-        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT,
-                       "record header of version %d, and this Millrace reads version %d: another one wrote it",
-                       (unsigned char)header.data[0], HEADER_VERSION);
+        return err_set(
+            err, REJECT, ERR_JOURNAL_CORRUPT,
+            "record header of version %d, and this Millrace reads version %d: another one wrote it",
+            (unsigned char)header.data[0], HEADER_VERSION);
     if (header.len < HEADER_FIXED || header.len > HEADER_BYTES_MAX)
         return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "record header of %zu bytes", header.len);
     if ((unsigned char)header.data[1] & ~HEADER_FLAGS)
@@ -66,8 +66,8 @@ enum code header_read(struct slice header, struct position *ret, uint8_t *ret_fl
     return OK;
 }
 
-/* The bitmap of ABSENT columns; bits past the last column mean that header and value do not belong together.
- */
+/* The bitmap of ABSENT columns; bits past the last column mean that header and value do not belong
+ * together. */
 static bool bitmap_fits(struct slice absent, int n_columns) {
     size_t whole = (size_t)n_columns / 8, bits = (size_t)n_columns % 8;
     if (absent.len > whole + (bits != 0))
@@ -79,8 +79,7 @@ static bool bitmap_has(struct slice absent, int i) {
     return (size_t)i / 8 < absent.len && (unsigned char)absent.data[i / 8] >> (i % 8) & 1;
 }
 
-/* ---- one record
- * ------------------------------------------------------------------------------------------------ */
+/* ---- one record ---- */
 
 struct reading { /* one record while it is read */
     struct cursor c;
@@ -273,8 +272,7 @@ static bool read_envelope(struct reading *r) {
     return rows_fit(r);
 }
 
-/* ---- plans and framing
- * ----------------------------------------------------------------------------------------- */
+/* ---- plans and framing ---- */
 
 /* Confluent framing: 0x00, the schema's id in four bytes. */
 static enum code unframe(struct slice *bytes, uint32_t *ret_id, struct err *err) {
@@ -331,8 +329,9 @@ static bool read_key(struct cursor *c, const struct table *table, const struct p
 }
 
 /* A row of which only the key is known: its fields stand in the order of the table's key. */
-static enum code read_key_row(struct decoder *decoder, struct slice framed, const char *what, struct arena *arena,
-                              const struct table *table, const struct value **ret, struct err *err) {
+static enum code read_key_row(struct decoder *decoder, struct slice framed, const char *what,
+                              struct arena *arena, const struct table *table, const struct value **ret,
+                              struct err *err) {
     uint32_t id = 0;
     const struct plan *key;
     enum code code = unframe(&framed, &id, err);
@@ -349,17 +348,19 @@ static enum code read_key_row(struct decoder *decoder, struct slice framed, cons
     struct cursor c = cursor_of(framed);
     *ret = row;
     if (!read_key(&c, table, key, arena, row))
-        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "%s of %s.%s: %s", what, table->schema,
-                       table->name, c.why);
+        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "%s of %s.%s: %s", what, table->schema, table->name,
+                       c.why);
     return OK;
 }
 
-/* A registry that was reset gives its ids anew: what stands under the id must have the shape that was written. */
+/* A registry that was reset gives its ids anew: what stands under the id must have the shape that was
+ * written. */
 static enum code check_shape(const struct table *table, struct slice header, uint32_t id, struct err *err) {
     if (__builtin_expect(big32(header.data + HEADER_SHAPE) == (uint32_t)table->digest, true))
         return OK;
     return err_set(err, REJECT, ERR_SCHEMA_UNKNOWN,
-                   "the schema under id %u is of table %s.%s, and not the one that this record was written with: the registry was "
+                   "the schema under id %u is of table %s.%s, and not the one that this record was written "
+                   "with: the registry was "
                    "reset, or gave one id to two schemas. Restore its subjects",
                    id, table->schema, table->name);
 }
@@ -385,7 +386,8 @@ static enum code read_tombstone(struct decoder *decoder, const struct encoded *r
     if (code != OK)
         return code;
     if (!(flags & HEADER_TOMBSTONE) || record->header.len != HEADER_FIXED + 4)
-        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "a record without a value whose header is no tombstone's");
+        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT,
+                       "a record without a value whose header is no tombstone's");
     uint32_t id = big32(record->header.data + HEADER_FIXED);
     code = plan_of(decoder, &decoder->envelopes, plan_envelope, id, &plan, err);
     if (code == OK)
@@ -395,8 +397,9 @@ static enum code read_tombstone(struct decoder *decoder, const struct encoded *r
     ret->table = plan->table;
     ret->moved_partial = flags & HEADER_MOVED_PARTIAL;
     if (ret->table->n_key == 0)
-        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "a tombstone in the topic of %s.%s, which has no key",
-                       ret->table->schema, ret->table->name);
+        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT,
+                       "a tombstone in the topic of %s.%s, which has no key", ret->table->schema,
+                       ret->table->name);
     return read_key_row(decoder, record->key, "key of a tombstone", arena, ret->table, &ret->before, err);
 }
 
@@ -429,7 +432,9 @@ enum code decoder_change(struct decoder *decoder, const struct encoded *record, 
     if (!read_envelope(&r))
         return unreadable(&r, id, err);
     if (ret->moved_partial && (!(flags & HEADER_HAS_OTHER) || ret->table->n_key == 0))
-        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "moved row of %s.%s without its other key", ret->table->schema,
-                       ret->table->name);
-    return flags & HEADER_HAS_OTHER ? read_key_row(decoder, record->other_key, "other key", arena, ret->table, &ret->other, err) : OK;
+        return err_set(err, REJECT, ERR_JOURNAL_CORRUPT, "moved row of %s.%s without its other key",
+                       ret->table->schema, ret->table->name);
+    return flags & HEADER_HAS_OTHER
+               ? read_key_row(decoder, record->other_key, "other key", arena, ret->table, &ret->other, err)
+               : OK;
 }

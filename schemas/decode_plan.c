@@ -8,8 +8,7 @@
 
 enum { BITS_LENGTH_MAX = 83886080, DECIMAL_PRECISION_MAX = 1000 };
 
-/* ---- columns
- * --------------------------------------------------------------------------------------------------- */
+/* ---- columns ---- */
 
 static const struct {
     const char *avro, *connect_name;
@@ -41,8 +40,8 @@ static enum kind kind_of(const struct shape *value, const json_t *annotations) {
     return KIND_COUNT;
 }
 
-/* The JSON that carries a column's annotations: the branch of its union, or where its named type was defined.
- */
+/* The JSON that carries a column's annotations: the branch of its union, or where its named type was
+ * defined. */
 static const json_t *annotations_of(const struct compiler *k, const json_t *type, int null_at,
                                     const struct shape *value) {
     const struct named *named = shape_definition(k, value);
@@ -112,8 +111,7 @@ static const json_t *column_compile(struct compiler *k, const json_t *field, con
     return annotations;
 }
 
-/* ---- tables
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 /* True if `allowed` is exactly these labels joined by commas. */
 static bool labels_are(const char *const *labels, const char *allowed) {
@@ -290,8 +288,7 @@ static bool table_compile(struct compiler *k, const struct shape *row) {
     return true;
 }
 
-/* ---- envelopes
- * ------------------------------------------------------------------------------------------------- */
+/* ---- envelopes ---- */
 
 struct slot_name {
     const char *name;
@@ -388,8 +385,7 @@ static void key_compile(struct compiler *k, const struct shape *root) {
     }
 }
 
-/* ---- all of it
- * ------------------------------------------------------------------------------------------------- */
+/* ---- all of it ---- */
 
 /* A second opinion: what Avro's own library does not accept, other readers will not either. */
 static bool avro_accepts(struct compiler *k, struct slice json) {

@@ -1,7 +1,6 @@
 #include "schemas/decode_shape.h"
 
-/* ---- JSON
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- JSON ---- */
 
 const char *json_text(const json_t *json) {
     const char *text = json_string_value(json);
@@ -42,8 +41,7 @@ const char *const *json_text_list(struct compiler *k, const json_t *array, int m
     return list;
 }
 
-/* ---- shapes
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- shapes ---- */
 
 static const char *const type_names[] = {
     [SHAPE_NULL] = "null",   [SHAPE_BOOLEAN] = "boolean", [SHAPE_INT] = "int",

@@ -3,8 +3,7 @@
 #include <assert.h>
 #include <byteswap.h>
 
-/* ---- text
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- text ---- */
 
 #define ONES  UINT64_C(0x0101010101010101)
 #define HIGHS UINT64_C(0x8080808080808080)
@@ -50,8 +49,7 @@ bool text_valid(struct slice text) {
     return true;
 }
 
-/* ---- DECIMAL
- * --------------------------------------------------------------------------------------------------- */
+/* ---- DECIMAL ---- */
 
 /* Digits of a number below 10^19, right-aligned before `end`; returns where they begin. */
 static char *digits_u64(char *end, uint64_t number) {
@@ -162,8 +160,7 @@ static bool read_decimal(struct cursor *c, int scale, struct arena *arena, struc
     return decimal_text(unscaled, scale, arena, &ret->s) ? true : cursor_fail(c, "impossible decimal");
 }
 
-/* ---- the other kinds
- * ------------------------------------------------------------------------------------------- */
+/* ---- the other kinds ---- */
 
 static bool read_text(struct cursor *c, struct value *ret) {
     if (!cursor_bytes(c, &ret->s))
@@ -230,8 +227,8 @@ static bool read_time_ms(struct cursor *c, struct value *ret) {
     return true;
 }
 
-/* Some writers leave out trailing zero bytes; only a short column may be that much longer than what was read.
- */
+/* Some writers leave out trailing zero bytes; only a short column may be that much longer than what was
+ * read. */
 static bool read_bits(struct cursor *c, int length, struct arena *arena, struct value *ret) {
     struct slice bytes;
     if (!cursor_bytes(c, &bytes))
@@ -331,8 +328,7 @@ bool value_read(struct cursor *c, const struct plan_column *column, struct arena
     return null || read_kind(c, column, arena, ret);
 }
 
-/* ---- skipping
- * -------------------------------------------------------------------------------------------------- */
+/* ---- skipping ---- */
 
 static bool skip_bytes(struct cursor *c, int64_t size) {
     const char *p;

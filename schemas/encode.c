@@ -32,7 +32,7 @@ struct encoder {
     struct slice truncate_key; /* framed */
 };
 
-/* ---- making -------------------------------------------------------------------------------------------- */
+/* ---- making ---- */
 
 /* Confluent framing: magic byte 0, then the schema's id. */
 static void frame_write(char *out, uint32_t id) {
@@ -144,7 +144,7 @@ const struct table *encoder_table(const struct encoder *encoder) {
     return encoder->table;
 }
 
-/* ---- refusing ------------------------------------------------------------------------------------------ */
+/* ---- refusing ---- */
 
 static void show_bytes(struct slice bytes, struct buf *out) {
     buf_puts(out, "\\x");
@@ -192,7 +192,7 @@ static enum code refuse(const struct table *table, const struct value *row, int 
                    table->name, buf_cstr(&key), table->columns[column].name, reason);
 }
 
-/* ---- key ---------------------------------------------------------------------------------------------- */
+/* ---- key ---- */
 
 enum code encoder_key(struct encoder *encoder, const struct value *row, struct buf *key, int *ret_column,
                       struct err *err) {
@@ -212,7 +212,7 @@ enum code encoder_key(struct encoder *encoder, const struct value *row, struct b
     return OK;
 }
 
-/* ---- envelope ------------------------------------------------------------------------------------------ */
+/* ---- envelope ---- */
 
 static const char *row_write(const struct table *table, const struct value *row, enum absent_form form,
                              struct buf *out, int *ret_column) {
@@ -354,7 +354,7 @@ enum code encoder_change(struct encoder *encoder, const struct change *change, i
     return code;
 }
 
-/* ---- header -------------------------------------------------------------------------------------------- */
+/* ---- header ---- */
 
 static char *u64_write(char *out, uint64_t number) {
     number = __builtin_bswap64(number);
@@ -394,16 +394,17 @@ static char *header_start(const struct change *change, unsigned flags, char *at)
 
 size_t header_write(const struct change *change, char *out) {
     assert(change->table->n_columns <= 1600);
-    unsigned flags = (change->snapshot ? HEADER_SNAPSHOT : 0) | (change->moved_partial ? HEADER_MOVED_PARTIAL : 0) |
-                     (change->restart_identity ? HEADER_RESTART_IDENTITY : 0) |
-                     (change->other ? HEADER_HAS_OTHER : 0);
+    unsigned flags =
+        (change->snapshot ? HEADER_SNAPSHOT : 0) | (change->moved_partial ? HEADER_MOVED_PARTIAL : 0) |
+        (change->restart_identity ? HEADER_RESTART_IDENTITY : 0) | (change->other ? HEADER_HAS_OTHER : 0);
     char *at = header_start(change, flags, out);
     return (size_t)(at - out) + absent_bitmap_write(change, at);
 }
 
 size_t header_write_tombstone(const struct change *change, struct slice framed_value, char *out) {
     assert(change->op == OP_DELETE && framed_value.len > FRAME_BYTES);
-    char *at = header_start(change, HEADER_TOMBSTONE | (change->moved_partial ? HEADER_MOVED_PARTIAL : 0), out);
+    char *at =
+        header_start(change, HEADER_TOMBSTONE | (change->moved_partial ? HEADER_MOVED_PARTIAL : 0), out);
     memcpy(at, framed_value.data + 1, 4);
     return (size_t)(at - out) + 4;
 }

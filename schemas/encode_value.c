@@ -18,7 +18,7 @@
 
 static_assert(VALUE_ROOM >= 1 + VARINT_BYTES_MAX + sizeof PLACEHOLDER, "the placeholder fits in the room");
 
-/* ---- decimals ------------------------------------------------------------------------------------------ */
+/* ---- decimals ---- */
 
 /* Writes the low 1..8 bytes of `number`, highest first; all 8 bytes at `out` may be overwritten. */
 static char *big_endian_write(char *out, uint64_t number, int bytes) {
@@ -174,7 +174,7 @@ static const char *decimal_write(char **out, struct slice text, const struct col
     return NULL;
 }
 
-/* ---- the other kinds ----------------------------------------------------------------------------------- */
+/* ---- the other kinds ---- */
 
 static const char *string_write(char **out, struct slice text) {
     if (text.len && memchr(text.data, 0, text.len))
@@ -318,7 +318,7 @@ static const char *room_and_write(const struct column *column, const struct valu
     return reason;
 }
 
-/* ---- absent values ------------------------------------------------------------------------------------- */
+/* ---- absent values ---- */
 
 static bool is_string(enum kind kind) {
     return kind_tag(kind) == VALUE_TEXT && kind != KIND_DECIMAL && kind != KIND_BITS;
@@ -367,7 +367,7 @@ static void absent_write(const struct column *column, enum absent_form form, str
     }
 }
 
-/* -------------------------------------------------------------------------------------------------------- */
+/* ----  ---- */
 
 const char *value_write(const struct column *column, const struct value *value, enum absent_form form,
                         struct buf *out) {

@@ -10,15 +10,15 @@ enum absent_form {
 };
 
 /* Appends the value of a row record's field: the union's branch if the column is nullable, then the value.
- * Returns NULL, or the reason why the value cannot be carried (a constant text); then nothing was appended.
- */
+ * Returns NULL, or the reason why the value cannot be carried (a constant text); then nothing was
+ * appended. */
 MUST_CHECK const char *value_write(const struct column *column, const struct value *value,
                                    enum absent_form form, struct buf *out);
 /* The same for a field of the key record: never a union, NULL and ABSENT are refused. */
 MUST_CHECK const char *value_write_key(const struct column *column, const struct value *value,
                                        struct buf *out);
 
-/* ---- Avro primitives ----------------------------------------------------------------------------------- */
+/* ---- Avro primitives ---- */
 
 #define VARINT_BYTES_MAX 10
 

@@ -1,5 +1,5 @@
-/* Schema id to pointer: open addressing, a power of two of slots, at most half full. Nothing is ever removed.
- */
+/* Schema id to pointer: open addressing, a power of two of slots, at most half full. Nothing is ever
+ * removed. */
 #pragma once
 
 #include "base/slice.h"

@@ -69,8 +69,7 @@ struct registry {
     struct id_map texts; /* id -> struct buf: the schema's text as the registry tells it */
 };
 
-/* ---- replies
- * --------------------------------------------------------------------------------------------------- */
+/* ---- replies ---- */
 
 #define CLEANUP_JSON __attribute__((cleanup(json_decrefp))) json_t
 
@@ -113,8 +112,7 @@ static enum code refused(const struct registry *r, const struct http_reply *repl
                    registry_http_url(r->http), what, reply->status, words);
 }
 
-/* ---- GET
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- GET ---- */
 
 static bool reply_good(const struct http_reply *reply) {
     return reply->status >= 200 && reply->status < 300 && !reply->too_large;
@@ -193,8 +191,7 @@ static enum code registry_get(struct schema_store *store, uint32_t id, struct sl
     return OK;
 }
 
-/* ---- PUT
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- PUT ---- */
 
 static uint64_t hash_of(const char *subject, struct slice json) {
     uint64_t hash = UINT64_C(14695981039346656037);
@@ -346,8 +343,7 @@ static enum code registry_put(struct schema_store *store, const char *subject, s
     return OK;
 }
 
-/* ---- opening and checking
- * -------------------------------------------------------------------------------------- */
+/* ---- opening and checking ---- */
 
 static void text_free(void *item) {
     buf_free(item);

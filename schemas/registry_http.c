@@ -20,8 +20,7 @@ static void curl_start(void) {
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-/* ---- opening
- * --------------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 /* A part of the URL, decoded and ours to free; NULL if it is not there. */
 static char *url_part(CURLU *url, CURLUPart part, unsigned flags) {
@@ -148,8 +147,7 @@ int64_t registry_http_deadline(const struct registry_http *http) {
     return clock_mono(&clock_system) + http->timeout_ms * 1000;
 }
 
-/* ---- one try
- * --------------------------------------------------------------------------------------------------- */
+/* ---- one try ---- */
 
 static CURLcode perform(struct registry_http *http, const char *path, const struct slice *body,
                         int64_t left_us, struct http_reply *reply) {

@@ -21,8 +21,7 @@ bool json_depth_within(struct slice json, int depth) {
     return true;
 }
 
-/* ---- one form for both texts: full names, no wrapping objects
- * ---------------------------------------------------- */
+/* ---- one form for both texts: full names, no wrapping objects ---- */
 
 static json_t *plain(const json_t *json, const char *space);
 

@@ -1,16 +1,24 @@
 /* A sink's row filter: column (= | != | <>) literal, column is [not] null, joined by `and`.
  *
- * Texts are compared byte by byte, as the source prints them; numbers by their value; booleans with true and false. What a
- * literal cannot be compared with (dates, times, bytes, points) is refused when the filter meets the table: a filter that
- * silently takes no row would be a replica that silently lacks them. */
+ * Texts are compared byte by byte, as the source prints them; numbers by their value; booleans with true and
+ * false. What a literal cannot be compared with (dates, times, bytes, points) is refused when the filter
+ * meets the table: a filter that silently takes no row would be a replica that silently lacks them. */
 #pragma once
 
 #include "schemas/change.h"
 
 enum comparison { IS_EQUAL, IS_DIFFERENT, IS_NULL, IS_NOT_NULL };
-enum literal_form { LITERAL_TEXT, LITERAL_PADDED, LITERAL_UUID, LITERAL_INTEGER, LITERAL_FLOAT, LITERAL_DECIMAL };
+enum literal_form {
+    LITERAL_TEXT,
+    LITERAL_PADDED,
+    LITERAL_UUID,
+    LITERAL_INTEGER,
+    LITERAL_FLOAT,
+    LITERAL_DECIMAL
+};
 
-/* [-]whole[.part] without what does not count: leading zeros, trailing zeros of the part, the minus of a zero. */
+/* [-]whole[.part] without what does not count: leading zeros, trailing zeros of the part, the minus of a
+ * zero. */
 struct decimal_parts {
     bool minus;
     struct slice whole, part;
@@ -28,7 +36,8 @@ struct condition {
 };
 
 enum { CONDITIONS_MAX = 16 };
-/* How many conditions, 1..CONDITIONS_MAX, into `ret`; -1 if the text is not understood. Strings live in the arena. */
+/* How many conditions, 1..CONDITIONS_MAX, into `ret`; -1 if the text is not understood. Strings live in the
+ * arena. */
 int filter_parse(const char *text, struct arena *arena, struct condition *ret);
 /* Finds the column and reads the literal as its kind needs it. NULL, or why that cannot be (static text). */
 const char *condition_bind(struct condition *condition, const struct table *table);

@@ -45,8 +45,8 @@ static enum code not_arrived(struct err *err) {
                    "the pipeline is on its way into this journal: waiting for millrace migrate-journal");
 }
 
-/* The record at which the journal that the replica was built from arrived in this one. AGAIN: there is none.
- */
+/* The record at which the journal that the replica was built from arrived in this one. AGAIN: there is
+ * none. */
 static enum code find(struct sink *s, uint64_t last_seq, struct commit_record **ret, int64_t *ret_offset,
                       struct err *err) {
     enum code code = s->journal->commits_seek(s->reader, 0, err);

@@ -29,7 +29,8 @@ enum code worker_same_journal(struct sink *s, const char *pipeline, struct err *
     return err_set(
         err, FATAL, ERR_JOURNAL_OTHER,
         "the replica of sink %s was built from journal %s, and this is journal %.63s: the journal's "
-        "place, its topic_prefix or the commits topic are others than before. Restore the settings as they were, or "
+        "place, its topic_prefix or the commits topic are others than before. Restore the settings as they "
+        "were, or "
         "build the replica from this journal: millrace replay --sink %s",
         s->env->name, s->pipeline, pipeline, s->env->name);
 }
@@ -45,7 +46,8 @@ static enum code choose_frontier(struct sink *s, struct err *err) {
             err, FATAL, ERR_JOURNAL_OTHER,
             "the replica of sink %s was built from %" PRIu64
             " commit records, and the journal holds none: the journal's place, its topic_prefix or the "
-            "commits topic are others than before. Restore the settings as they were, or build the replica from this "
+            "commits topic are others than before. Restore the settings as they were, or build the replica "
+            "from this "
             "journal: millrace replay --sink %s",
             s->env->name, s->progress.commit_seq, s->env->name);
     if (code != OK || !last)
@@ -58,7 +60,8 @@ static enum code choose_frontier(struct sink *s, struct err *err) {
     s->view.commit_seq_end = s->claim_seq = last->seq;
     s->generation = last->position.generation;
     bool newer = s->generation > s->position.generation;
-    int64_t whole_us = s->journal->kept(s->env->journal).changes_us / 2; /* nothing is compacted away for twice as long */
+    int64_t whole_us =
+        s->journal->kept(s->env->journal).changes_us / 2; /* nothing is compacted away for twice as long */
     if (newer || s->progress.commit_seq == 0 || last->ts_us - s->progress.commit_us > whole_us)
         s->until_seq = last->seq;
     worker_end_until(s);
@@ -112,8 +115,8 @@ enum code worker_renew(struct sink *s, struct err *err) {
 
 /* ---- reject ---- */
 
-/* A table that cannot go on. transaction: the sink stops. key: the table is left standing, the others go on.
- */
+/* A table that cannot go on. transaction: the sink stops. key: the table is left standing, the others go
+ * on. */
 enum code worker_reject(struct sink *s, struct sink_topic *t, struct err *err) {
     if (s->env->config->consistency == CONSISTENCY_TRANSACTION || !t)
         return err->code = FATAL;

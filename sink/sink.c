@@ -157,8 +157,8 @@ static bool record_fits(struct sink *s, const struct commit_record *record) {
     return false;
 }
 
-/* The topic was begun anew by a snapshot that is newer than what we have of it: offsets count from 0 again.
- */
+/* The topic was begun anew by a snapshot that is newer than what we have of it: offsets count from 0
+ * again. */
 static void begin_again(struct sink *s, struct sink_topic *t, struct stream *stream) {
     log_info(SINK_ROOM, "a topic was made anew; reading it from its beginning", F_STR("sink", s->env->name),
              F_STR("topic", t->name), F_INT("partition", stream->partition), F_INT("had", stream->next));
@@ -169,9 +169,10 @@ static void begin_again(struct sink *s, struct sink_topic *t, struct stream *str
     stream->resumed = false;
 }
 
-/* A delete is gone from a compacted topic when it was superseded for longer than the topic remembers. Who has read the row
- * before that, and comes to the place of the delete after it, would keep the row for ever. */
-static enum code check_kept(const struct sink *s, const struct sink_topic *t, const struct stream *stream, struct err *err) {
+/* A delete is gone from a compacted topic when it was superseded for longer than the topic remembers. Who has
+ * read the row before that, and comes to the place of the delete after it, would keep the row for ever. */
+static enum code check_kept(const struct sink *s, const struct sink_topic *t, const struct stream *stream,
+                            struct err *err) {
     struct journal_kept kept = s->journal->kept(s->env->journal);
     int64_t reading_us = clock_mono(s->env->clock) - s->claim_us;
     int64_t age_us = clock_wall(s->env->clock) - s->record->ts_us;
@@ -182,16 +183,20 @@ static enum code check_kept(const struct sink *s, const struct sink_topic *t, co
     const char *sink = s->env->name;
     if (stream->resumed)
         return err_set(err, FATAL, ERR_JOURNAL_GAP,
-                       "sink %s was away for too long: what it reads next in topic '%s' was written %.1f hours ago by this "
-                       "machine's clock, and deletes are kept for %.1f (journal: compaction_lag and delete_retention), so "
+                       "sink %s was away for too long: what it reads next in topic '%s' was written %.1f "
+                       "hours ago by this "
+                       "machine's clock, and deletes are kept for %.1f (journal: compaction_lag and "
+                       "delete_retention), so "
                        "rows that were deleted could stay. Build the replica anew: millrace replay --sink %s",
-                       sink, t->name, (double)age_us / 3.6e9, (double)(kept.changes_us + kept.deletes_us) / 3.6e9, sink);
-    return err_set(err, FATAL, ERR_JOURNAL_GAP,
-                   "sink %s has been reading topic '%s' for %.1f hours, and deletes are kept for %.1f (journal: "
-                   "delete_retention), so rows that were deleted meanwhile could come back. Let them be kept for longer "
-                   "(kafka-configs --alter --topic %s --add-config delete.retention.ms=N, and delete_retention), then: "
-                   "millrace replay --sink %s",
-                   sink, t->name, (double)reading_us / 3.6e9, (double)kept.deletes_us / 3.6e9, t->name, sink);
+                       sink, t->name, (double)age_us / 3.6e9,
+                       (double)(kept.changes_us + kept.deletes_us) / 3.6e9, sink);
+    return err_set(
+        err, FATAL, ERR_JOURNAL_GAP,
+        "sink %s has been reading topic '%s' for %.1f hours, and deletes are kept for %.1f (journal: "
+        "delete_retention), so rows that were deleted meanwhile could come back. Let them be kept for longer "
+        "(kafka-configs --alter --topic %s --add-config delete.retention.ms=N, and delete_retention), then: "
+        "millrace replay --sink %s",
+        sink, t->name, (double)reading_us / 3.6e9, (double)kept.deletes_us / 3.6e9, t->name, sink);
 }
 
 static enum code window_stream(struct sink *s, struct sink_topic *t, const struct commit_topic *topic,
@@ -306,7 +311,8 @@ static void name_record(const struct stream *stream, struct err *err) {
             topic, stream->partition, stream->head.offset, why.text, topic);
 }
 
-/* A change that cannot be taken: what was handed over before it comes first, and the applier has the session. */
+/* A change that cannot be taken: what was handed over before it comes first, and the applier has the
+ * session. */
 static enum code refuse(struct sink *s, struct stream *stream, struct err *err) {
     if (stream)
         name_record(stream, err);

@@ -1,11 +1,12 @@
-/* The crank of a sink worker: follow the commit records, read each partition up to the frontier, apply, move the position
- * in the same transaction.
+/* The crank of a sink worker: follow the commit records, read each partition up to the frontier, apply, move
+ * the position in the same transaction.
  *
  *   commits topic:   ... | seq 41 (boundary) | seq 42 | seq 43 (boundary) | ...
- *   one window:            ^ stored               ^------------------^ read, merged by position, applied, committed at 43
+ *   one window:            ^ stored               ^------------------^ read, merged, applied, committed at 43
  *
  * consistency: transaction -> one worker; the replica's transaction ends only at a boundary record.
- * consistency: key         -> several workers, each with its own tables (hash of the topic name); ends at any record. */
+ * consistency: key         -> several workers, each with tables of its own (hash of the topic name); ends at
+ *                             any record. */
 #pragma once
 
 #include "journal/journal.h"
@@ -14,17 +15,19 @@
 enum consistency { CONSISTENCY_TRANSACTION, CONSISTENCY_KEY };
 
 struct sink_config {
-    int consistency;       /* enum consistency */
-    int64_t workers;       /* key: 1..64; transaction: 1 */
-    int64_t batch_bytes;   /* memory for coalesced rows before they are written to the replica */
-    int64_t lease_ms;      /* a worker not seen for this long loses its work */
-    struct text_list tables;  /* patterns "schema.table" with * and ?; empty = all */
-    struct text_map where;    /* row filters: "schema.table": "column = 'text'" (see docs) */
-    struct text_map rename;   /* "schema.table" or "schema.table.column" or "schema" -> new name(s) */
+    int consistency;         /* enum consistency */
+    int64_t workers;         /* key: 1..64; transaction: 1 */
+    int64_t batch_bytes;     /* memory for coalesced rows before they are written to the replica */
+    int64_t lease_ms;        /* a worker not seen for this long loses its work */
+    struct text_list tables; /* patterns "schema.table" with * and ?; empty = all */
+    struct text_map where;   /* row filters: "schema.table": "column = 'text'" (see docs) */
+    struct text_map rename;  /* "schema.table" or "schema.table.column" or "schema" -> new name(s) */
 };
-extern const struct option_table sink_options; /* common keys of an entry of `sinks:` (beside name and the target's own key) */
+extern const struct option_table
+    sink_options; /* common keys of an entry of `sinks:` (beside name and the target's own key) */
 
-/* Topics left standing by this process (key mode): shared by the reopenings of one worker, owned by whoever runs it. */
+/* Topics left standing by this process (key mode): shared by the reopenings of one worker, owned by whoever
+ * runs it. */
 struct sink_parked {
     char **topics;
     size_t n;

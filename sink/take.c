@@ -62,8 +62,8 @@ static enum code flush_topic(struct sink *s, struct sink_topic *t, struct err *e
     return OK;
 }
 
-/* A table that the source renamed comes by another topic from here on: the rows that came under its old name are written
- * before the replica's table follows. */
+/* A table that the source renamed comes by another topic from here on: the rows that came under its old name
+ * are written before the replica's table follows. */
 static enum code flush_old_name(struct sink *s, const struct sink_topic *t, const struct table *table,
                                 struct err *err) {
     enum code code = OK;

@@ -2,5 +2,5 @@
 #pragma once
 #include "sink/target.h"
 extern const struct target_ops *const target_table[]; /* NULL-terminated */
-extern const struct target_ops postgres_target; /* sink/postgres */
-extern const struct target_ops sqlite_target;   /* sink/sqlite */
+extern const struct target_ops postgres_target;       /* sink/postgres */
+extern const struct target_ops sqlite_target;         /* sink/sqlite */

@@ -109,12 +109,14 @@ MUST_CHECK enum code worker_settle(struct sink *s, struct err *err);
 MUST_CHECK enum code worker_claim(struct sink *s, struct err *err);
 /* The journal must be the one that the replica was built from; the first one is. FATAL/JOURNAL_OTHER. */
 MUST_CHECK enum code worker_same_journal(struct sink *s, const char *pipeline, struct err *err);
-/* At the claim, before that: the journal that the replica was built from may have moved into this one; then the place in it is found
- * and noted in the replica. RETRY/JOURNAL_MOVED: the move is not finished. FATAL/JOURNAL_OTHER: it began behind what the replica has. */
+/* At the claim, before that: the journal that the replica was built from may have moved into this one; then
+ * the place in it is found and noted in the replica. RETRY/JOURNAL_MOVED: the move is not finished.
+ * FATAL/JOURNAL_OTHER: it began behind what the replica has. */
 MUST_CHECK enum code worker_moved(struct sink *s, const struct commit_record *last, struct err *err);
 /* In a sealed journal nothing can be waited for that lies behind its end. */
 void worker_end_until(struct sink *s);
-/* Notes a record that says that this journal is sealed. RETRY/JOURNAL_MOVED: what was taken cannot be committed by itself. */
+/* Notes a record that says that this journal is sealed. RETRY/JOURNAL_MOVED: what was taken cannot be
+ * committed by itself. */
 MUST_CHECK enum code worker_sealed(struct sink *s, const struct commit_record *record, struct err *err);
 /* True for what a sealed journal holds of a transaction that is never completed in it. */
 bool worker_behind_end(const struct sink *s, const struct commit_record *record);

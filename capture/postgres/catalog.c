@@ -133,7 +133,7 @@ enum code catalog_shape(struct catalog *c, uint32_t relid, const char *published
     return OK;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------- */
+/* ---- the table ---- */
 
 static bool selected(struct catalog *c, const struct pgoutput_relation *shape, const struct today *t) {
     enum selection s = selection_of_table(c->options, shape->schema, shape->name);
@@ -348,7 +348,7 @@ static bool dropped(struct catalog *c, const struct pgoutput_relation *shape, st
     return true;
 }
 
-/* ---- rows that changed without events -------------------------------------------------------------- */
+/* ---- rows that changed without events ---- */
 
 static bool renamed_label(const struct relation *old, const struct pgoutput_relation *shape, const int *to,
                           const struct table *now) {
@@ -447,7 +447,7 @@ enum code catalog_take(struct catalog *c, const struct pgoutput_relation *shape,
     return code;
 }
 
-/* ---- new versions for what the data says ----------------------------------------------------------- */
+/* ---- new versions for what the data says ---- */
 
 static void replace_table(struct catalog *c, struct relation *r, struct table *scratch) {
     scratch->digest = table_digest(scratch);

@@ -31,8 +31,8 @@ void catalog_close(struct catalog *catalog); /* NULL is fine */
 
 /* The relation as last taken in, or NULL. */
 struct relation *catalog_find(struct catalog *catalog, uint32_t relid);
-/* Blocks until the catalog shows what transaction `xid`, whose frames are being read, has committed: before its
- * first Relation frame is taken in. RETRY/SOURCE_UNREACHABLE. */
+/* Blocks until the catalog shows what transaction `xid`, whose frames are being read, has committed: before
+ * its first Relation frame is taken in. RETRY/SOURCE_UNREACHABLE. */
 MUST_CHECK enum code catalog_see(struct catalog *catalog, uint32_t xid, struct err *err);
 /* Takes in a Relation frame (blocks for some short queries). RETRY/SOURCE_UNREACHABLE; FATAL/PARTIAL_ROWS,
  * CONFIG. Rows that were changed without events are warned of, or noted: catalog_stale. */
@@ -60,8 +60,8 @@ const char *catalog_stale(const struct catalog *catalog);
 /* Remembers how the selected tables look now, to see changes of rows that are not in the log. */
 MUST_CHECK enum code catalog_begin(struct catalog *catalog, const struct pg_rels *rels, struct err *err);
 
-/* Looks at all tables that were taken in, for a source without Relation frames: rows that were changed without
- * events are noted as in catalog_take. RETRY/SOURCE_UNREACHABLE. */
+/* Looks at all tables that were taken in, for a source without Relation frames: rows that were changed
+ * without events are noted as in catalog_take. RETRY/SOURCE_UNREACHABLE. */
 MUST_CHECK enum code catalog_watch(struct catalog *catalog, struct err *err);
 
 /* Use another session from now on (the snapshot's and the stream's differ). */

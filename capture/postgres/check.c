@@ -23,7 +23,7 @@ static void finding_err(struct checking *c, const struct err *err) {
     finding(c, "error", err_name(err->id), err->text, "");
 }
 
-/* ---- server and role ------------------------------------------------------------------------------- */
+/* ---- server and role ---- */
 
 static const char server_sql[] =
     "SELECT current_setting('wal_level'), current_setting('max_wal_senders')::int - (SELECT count(*) FROM "
@@ -102,7 +102,7 @@ static enum code check_server_settings(struct checking *c, bool slot_found, stru
     return OK;
 }
 
-/* ---- slot ------------------------------------------------------------------------------------------ */
+/* ---- slot ---- */
 
 static enum code check_slot(struct checking *c, const struct source_resume *resume, bool *ret_found,
                             struct err *err) {
@@ -143,7 +143,7 @@ static enum code check_slot(struct checking *c, const struct source_resume *resu
     return OK;
 }
 
-/* ---- tables ---------------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 typedef void trouble_f(const struct pg_options *, const struct pg_rels *, struct table_trouble *);
 

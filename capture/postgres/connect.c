@@ -20,7 +20,7 @@ void pgsource_finish(PGconn **conn) {
     *conn = NULL;
 }
 
-/* ---- quoting --------------------------------------------------------------------------------------- */
+/* ---- quoting ---- */
 
 static void put_quoted(struct buf *sql, const char *text, char quote) {
     buf_putc(sql, quote);
@@ -57,7 +57,7 @@ uint64_t lsn_parse(const char *text) {
     return end == slash + 1 || high > UINT32_MAX || low > UINT32_MAX ? 0 : (uint64_t)high << 32 | low;
 }
 
-/* ---- errors ---------------------------------------------------------------------------------------- */
+/* ---- errors ---- */
 
 /* libpq keeps no SQLSTATE of a failed login, but its verbose text begins "FATAL:  28P01: ". */
 static bool sqlstate_in_text(const char *text, char state[6]) {
@@ -110,7 +110,8 @@ static void state_of(PGconn *conn, const PGresult *res, char state[6]) {
         sqlstate_in_text(PQerrorMessage(conn), state);
 }
 
-/* What libpq itself refuses does not heal: a certificate that cannot be trusted, no TLS where it is asked for, no password. */
+/* What libpq itself refuses does not heal: a certificate that cannot be trusted, no TLS where it is asked
+ * for, no password. */
 static bool is_refusal(const char *message) {
     static const char *const words[] = {"certificate", "does not support SSL", "no password supplied", NULL};
     for (int i = 0; words[i]; i++)
@@ -164,7 +165,7 @@ enum code pgsource_stream_error(PGconn *conn, const PGresult *res, struct err *e
     return pgsource_error(conn, res, err, doing);
 }
 
-/* ---- waiting --------------------------------------------------------------------------------------- */
+/* ---- waiting ---- */
 
 /* Waits until the socket is ready for `events`; OK, or RETRY when stopped or too late. */
 static enum code wait_socket(PGconn *conn, const struct source_env *env, short events, int64_t deadline_us,
@@ -209,7 +210,8 @@ enum code pgsource_wait(PGconn *conn, const struct source_env *env, int64_t wait
     if (status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE)
         return pgsource_error(conn, last, err, doing);
     if (status == PGRES_COPY_IN)
-        return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE, "%s: the server asks for rows, which nobody offered", doing);
+        return err_set(err, RETRY, ERR_SOURCE_UNREACHABLE,
+                       "%s: the server asks for rows, which nobody offered", doing);
     *ret = last;
     last = NULL;
     return OK;
@@ -222,14 +224,15 @@ enum code pgsource_query(PGconn *conn, const struct source_env *env, int64_t wai
     return pgsource_wait(conn, env, wait_ms, doing, ret, err);
 }
 
-/* ---- connecting ------------------------------------------------------------------------------------ */
+/* ---- connecting ---- */
 
 static const char session_settings[] =
     "-c DateStyle=ISO -c IntervalStyle=iso_8601 -c TimeZone=UTC -c extra_float_digits=3 -c bytea_output=hex "
     "-c lc_monetary=C -c xmloption=content -c search_path= -c row_security=off -c statement_timeout=0 -c "
     "lock_timeout=5000 "
     "-c idle_in_transaction_session_timeout=0 "
-    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"; /* a dead host holds nothing up */
+    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"; /* a dead host holds
+                                                                                          nothing up */
 
 static bool host_is_local(const char *host) {
     return !*host || *host == '/' || *host == '@' || strcmp(host, "localhost") == 0 ||
@@ -302,7 +305,8 @@ static void keywords_fill(struct keywords *k, const PQconninfoOption *url, enum 
     if (!keyword_get(k, "sslmode") && !getenv("PGSSLMODE") && host && !hosts_are_local(host))
         keyword_set(k, "sslmode", "verify-full");
     const char *mode = keyword_get(k, "sslmode"), *roots = system_roots();
-    if (mode && strncmp(mode, "verify-", 7) == 0 && !keyword_get(k, "sslrootcert") && !getenv("PGSSLROOTCERT") && roots)
+    if (mode && strncmp(mode, "verify-", 7) == 0 && !keyword_get(k, "sslrootcert") &&
+        !getenv("PGSSLROOTCERT") && roots)
         keyword_set(k, "sslrootcert", roots);
     const char *given = keyword_get(k, "options");
     *options = xasprintf("%s%s%s", given ? given : "", given ? " " : "", session_settings);

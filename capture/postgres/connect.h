@@ -6,7 +6,8 @@
 
 #include "capture/postgres/options.h"
 
-/* A field as text, "" where it is NULL, and also where a server answered with fewer rows or columns than were asked for. */
+/* A field as text, "" where it is NULL, and also where a server answered with fewer rows or columns than were
+ * asked for. */
 static inline const char *pgsource_text(const PGresult *res, int row, int column) {
     return row < PQntuples(res) && column < PQnfields(res) ? PQgetvalue(res, row, column) : "";
 }
@@ -34,8 +35,8 @@ MUST_CHECK enum code pgsource_query(PGconn *conn, const struct source_env *env, 
 MUST_CHECK enum code pgsource_wait(PGconn *conn, const struct source_env *env, int64_t wait_ms,
                                    const char *doing, PGresult **ret, struct err *err);
 
-/* Decides an error by SQLSTATE; `res` may be NULL (the connection failed). Quotes the server's message only.
- */
+/* Decides an error by SQLSTATE; `res` may be NULL (the connection failed). Quotes the server's message
+ * only. */
 enum code pgsource_error(PGconn *conn, const PGresult *res, struct err *err, const char *doing);
 /* An error of the replication stream or of a slot command, where more of them mean that the slot is lost. */
 enum code pgsource_stream_error(PGconn *conn, const PGresult *res, struct err *err, const char *doing);

@@ -137,7 +137,7 @@ enum code decode_check_after(const struct relation *r, const struct value *after
         t->schema, t->name);
 }
 
-/* ---- COPY ------------------------------------------------------------------------------------------ */
+/* ---- COPY ---- */
 
 static char unescaped(char c) {
     switch (c) {

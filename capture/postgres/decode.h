@@ -1,5 +1,5 @@
-/* From tuples as text to rows of values. The same road for the stream's frames and the snapshot's COPY lines.
- */
+/* From tuples as text to rows of values. The same road for the stream's frames and the snapshot's COPY
+ * lines. */
 #pragma once
 
 #include "capture/postgres/catalog.h"

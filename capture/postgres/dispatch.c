@@ -39,7 +39,7 @@ static enum code find(struct pg_source *s, uint32_t relid, struct relation **ret
     return (*ret)->table ? OK : AGAIN;
 }
 
-/* ---- the kinds of frames --------------------------------------------------------------------------- */
+/* ---- the kinds of frames ---- */
 
 static enum code on_begin(struct pg_source *s, struct err *err) {
     if (s->in_tx)
@@ -221,7 +221,7 @@ static enum code on_relation(struct pg_source *s, struct err *err) {
     return code == OK ? AGAIN : code;
 }
 
-/* ---- dispatch -------------------------------------------------------------------------------------- */
+/* ---- dispatch ---- */
 
 enum code source_pending(struct pg_source *s, struct source_item *ret, struct err *err) {
     switch (s->pending) {

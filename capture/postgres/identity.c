@@ -11,7 +11,7 @@ static void copy_text(char *to, size_t size, const char *from) {
     snprintf(to, size, "%s", from ? from : "");
 }
 
-/* ---- reading --------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 enum code server_read(PGconn *conn, const struct source_env *env, bool replication, int64_t wait_ms,
                       struct pg_server *ret, struct err *err) {
@@ -78,7 +78,7 @@ enum code slot_check_vacant(const struct pg_slot *slot, struct err *err) {
                    slot->name, slot->pid);
 }
 
-/* ---- our own state --------------------------------------------------------------------------------- */
+/* ---- our own state ---- */
 
 enum code state_read(const char *text, struct pg_state *ret, struct err *err) {
     *ret = (struct pg_state){0};
@@ -139,7 +139,7 @@ void state_put(struct buf *ret, const struct pg_server *server, const char *slot
     buf_putc(ret, '}');
 }
 
-/* ---- judging --------------------------------------------------------------------------------------- */
+/* ---- judging ---- */
 
 enum code slot_check(const struct pg_slot *slot, const char *database, struct err *err) {
     if (!slot->logical || strcmp(slot->plugin, "pgoutput") != 0 || strcmp(slot->database, database) != 0)

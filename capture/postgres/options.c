@@ -91,7 +91,7 @@ const char *pgsource_database(const void *opaque) {
     return o->database;
 }
 
-/* ---- selection ------------------------------------------------------------------------------------- */
+/* ---- selection ---- */
 
 /* The pattern's first dot parts schema from table; a pattern without one means any schema's table of that
  * name. */

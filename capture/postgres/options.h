@@ -25,8 +25,8 @@ enum { PG_WORKERS_MAX = 16, PG_NAME_MAX = 64 }; /* identifiers are at most 63 by
 
 extern const struct option_table pgsource_options;
 
-/* The publication and slot in force; `ret` holds PG_NAME_MAX bytes. Longer names are cut as the server would.
- */
+/* The publication and slot in force; `ret` holds PG_NAME_MAX bytes. Longer names are cut as the server
+ * would. */
 void pgsource_publication(const struct pg_options *options, const char *source_name, char *ret);
 void pgsource_slot(const struct pg_options *options, const char *source_name, char *ret);
 

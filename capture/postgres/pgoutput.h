@@ -48,8 +48,8 @@ struct pgoutput {
     struct pgoutput_row old, new;      /* U, D: old; I, U: new */
 };
 
-/* Reads one frame; all slices borrow from `bytes`. Returns NULL, or why the bytes are no frame (static text).
- */
+/* Reads one frame; all slices borrow from `bytes`. Returns NULL, or why the bytes are no frame (static
+ * text). */
 const char *pgoutput_parse(struct slice bytes, struct pgoutput *ret);
 
 /* The i-th relation of a Truncate, i < n_relids. */

@@ -31,10 +31,11 @@ enum code publication_check(const struct pg_publication *publication, uint32_t k
                             struct err *err) {
     if (publication->found && (known == 0 || publication->oid == known))
         return OK;
-    return err_set(err, FATAL, ERR_NEEDS_RESNAPSHOT,
-                   "publication %s was dropped%s, and the changes after our position " LSN_FMT
-                   " cannot be read through it; take a new snapshot: millrace capture --config FILE --resnapshot",
-                   publication->name, publication->found ? " and made anew" : "", LSN_ARGS(flushed));
+    return err_set(
+        err, FATAL, ERR_NEEDS_RESNAPSHOT,
+        "publication %s was dropped%s, and the changes after our position " LSN_FMT
+        " cannot be read through it; take a new snapshot: millrace capture --config FILE --resnapshot",
+        publication->name, publication->found ? " and made anew" : "", LSN_ARGS(flushed));
 }
 
 /* A partitioned table is covered by itself or by all of its partitions. */

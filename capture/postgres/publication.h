@@ -12,10 +12,11 @@ struct pg_publication {
 
 MUST_CHECK enum code publication_read(PGconn *conn, const struct source_env *env, const char *name,
                                       struct pg_publication *ret, struct err *err);
-/* Is it still the one that the stored position was read through (`known`: its OID then, 0 = not known)? Made anew, or gone, it
- * cannot tell what happened in between: PostgreSQL 14 to 17 refuse, 18 passes over it. OK or FATAL/NEEDS_RESNAPSHOT. */
-MUST_CHECK enum code publication_check(const struct pg_publication *publication, uint32_t known, uint64_t flushed,
-                                       struct err *err);
+/* Is it still the one that the stored position was read through (`known`: its OID then, 0 = not known)? Made
+ * anew, or gone, it cannot tell what happened in between: PostgreSQL 14 to 17 refuse, 18 passes over it. OK
+ * or FATAL/NEEDS_RESNAPSHOT. */
+MUST_CHECK enum code publication_check(const struct pg_publication *publication, uint32_t known,
+                                       uint64_t flushed, struct err *err);
 /* Selected tables that the publication lacks: fills `ret` with names and ALTER PUBLICATION. */
 void publication_lacks(const struct pg_options *options, const struct pg_rels *rels, const char *name,
                        struct table_trouble *ret);

@@ -49,11 +49,11 @@ static struct look *look_at(struct silent *s, uint32_t relid) {
     return look;
 }
 
-/* ---- asking ---------------------------------------------------------------------------------------- */
+/* ---- asking ---- */
 
 /* What can be seen of a column is hashed: a new pg_attribute row that looks the same was written by ALTER
- * TYPE. Nothing here locks a table: pg_partition_tree() would lock all of them, and could deadlock with DDL.
- */
+ * TYPE. Nothing here locks a table: pg_partition_tree() would lock all of them, and could deadlock with
+ * DDL. */
 static const char look_sql[] =
     "SELECT c.oid, CASE WHEN c.relkind = 'p' THEN (WITH RECURSIVE tree(relid) AS (SELECT c.oid UNION ALL "
     "SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.relid) "
@@ -114,7 +114,7 @@ enum code silent_begin(struct silent *s, PGconn *conn, const struct pg_rels *rel
     return code;
 }
 
-/* ---- judging --------------------------------------------------------------------------------------- */
+/* ---- judging ---- */
 
 static json_int_t number(const json_t *column, size_t at) {
     return json_integer_value(json_array_get(column, at));

@@ -33,7 +33,7 @@ struct snapshot {
     struct pgoutput_row fields;
 };
 
-/* ---- beginning ------------------------------------------------------------------------------------- */
+/* ---- beginning ---- */
 
 static enum code ask_for_slot(struct snapshot *s, struct err *err) {
     CLEANUP_BUF sql = {0};
@@ -144,7 +144,7 @@ static void log_progress(struct snapshot *s) {
              F_INT("tables_done", s->units_done), F_INT("tables", s->plan.n_units));
 }
 
-/* ---- items ----------------------------------------------------------------------------------------- */
+/* ---- items ---- */
 
 static struct position position_next(struct snapshot *s) {
     return (struct position){s->want.generation, 0, ++s->ordinal};
@@ -199,7 +199,7 @@ static enum code read_line(struct snapshot *s, struct worker *w, int len, struct
     return OK;
 }
 
-/* ---- workers --------------------------------------------------------------------------------------- */
+/* ---- workers ---- */
 
 static const char reading[] = "reading the snapshot";
 
@@ -252,8 +252,8 @@ static enum code worker_line(struct snapshot *s, struct worker *w, int *ret_len,
     return OK;
 }
 
-/* Moves one worker on until it has a row (OK, *ret_len > 0), has to wait (AGAIN) or has nothing left (OK, 0).
- */
+/* Moves one worker on until it has a row (OK, *ret_len > 0), has to wait (AGAIN) or has nothing left (OK,
+ * 0). */
 static enum code worker_step(struct snapshot *s, struct worker *w, int *ret_len, struct err *err) {
     *ret_len = 0;
     for (;;) {

@@ -5,8 +5,8 @@
  * table
  *   -> rows -> commit -> the stream starts at X
  *
- * Making a slot waits for all transactions that are open at that moment, so it is asked for and then polled.
- */
+ * Making a slot waits for all transactions that are open at that moment, so it is asked for and then
+ * polled. */
 #pragma once
 
 #include "capture/postgres/decode.h"
@@ -14,15 +14,16 @@
 struct snapshot_want {
     const struct pg_options *options;
     const struct source_env *env;
-    const char *view; /* a snapshot that another session exported: no slot is made; NULL = by making the slot */
+    const char
+        *view; /* a snapshot that another session exported: no slot is made; NULL = by making the slot */
     const char *slot, *publication; /* publication NULL: all selected tables, with whole rows */
-    bool temporary; /* the slot is there already: take the view from a temporary one */
+    bool temporary;                 /* the slot is there already: take the view from a temporary one */
     uint64_t generation;
 };
 
 struct snapshot;
-/* Connects the workers and asks for the slot, or joins the view. @param replication a session, borrowed; nothing else may use it
- * until the snapshot is closed. */
+/* Connects the workers and asks for the slot, or joins the view. @param replication a session, borrowed;
+ * nothing else may use it until the snapshot is closed. */
 MUST_CHECK enum code snapshot_open(const struct snapshot_want *want, PGconn *replication,
                                    struct pgdecoder *decoder, struct snapshot **ret, struct err *err);
 /* The next item; ITEM_COMMIT is the last. AGAIN: wait. Blocks shortly when the slot has been made and when

@@ -6,7 +6,7 @@ void snapshot_plan_free(struct snapshot_plan *plan) {
     arena_free(&plan->arena);
 }
 
-/* ---- which ----------------------------------------------------------------------------------------- */
+/* ---- which ---- */
 
 struct planning {
     PGconn *conn;
@@ -57,7 +57,7 @@ static enum code lock_tables(struct planning *p, struct err *err) {
                           err);
 }
 
-/* ---- pieces ---------------------------------------------------------------------------------------- */
+/* ---- pieces ---- */
 
 static void task_add(struct snapshot_plan *plan, int unit, const char *sql) {
     if (plan->n_tasks == plan->cap_tasks) {
@@ -132,7 +132,7 @@ static enum code plan_tasks(struct planning *p, const struct pg_rel *const *unit
     return OK;
 }
 
-/* ---- columns --------------------------------------------------------------------------------------- */
+/* ---- columns ---- */
 
 /* The names that the publication publishes of a table, as JSON; NULL before PostgreSQL 15. */
 static enum code published_columns(struct planning *p, const struct pg_rel *rel, char **ret,

@@ -4,9 +4,9 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "capture/postgres/suggest.h"
 #include "capture/postgres/claim.h"
 #include "capture/postgres/publication.h"
+#include "capture/postgres/suggest.h"
 #include "capture/source_table.h"
 
 #define FRAMES_PER_STEP 4096
@@ -23,7 +23,7 @@ static struct pg_source *self(struct source *source) {
     return (struct pg_source *)source;
 }
 
-/* ---- opening --------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static enum code check_settings(struct pg_source *s, struct err *err) {
     static const char sql[] = "SELECT current_setting('wal_level'), (SELECT setting FROM pg_settings WHERE "
@@ -151,8 +151,11 @@ static enum code open_snapshot(struct pg_source *s, struct pg_slot *slot, bool r
             s->slot, s->slot);
     s->temporary = slot->found;
     s->confirmed_start = slot->confirmed;
-    struct snapshot_want want = {.options = s->options, .env = &s->env, .slot = s->slot,
-                                 .publication = s->publication, .temporary = s->temporary,
+    struct snapshot_want want = {.options = s->options,
+                                 .env = &s->env,
+                                 .slot = s->slot,
+                                 .publication = s->publication,
+                                 .temporary = s->temporary,
                                  .generation = s->generation};
     return snapshot_open(&want, s->replication, &s->decoder, &s->snapshot, err);
 }
@@ -272,7 +275,7 @@ static enum code source_open(const void *options, const struct source_env *env,
     return OK;
 }
 
-/* ---- the SQL session on the side ------------------------------------------------------------------- */
+/* ---- the SQL session on the side ---- */
 
 static enum code settle_within(struct pg_source *s, int64_t wait_ms, struct err *err) {
     if (!s->lag_asked)
@@ -323,7 +326,7 @@ static enum code tick(struct pg_source *s, int64_t now, struct err *err) {
     return OK;
 }
 
-/* ---- reading --------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 /* All before the keepalive's WAL end was handed over: worth telling when a server waits, or now and then. */
 static bool idle_due(struct pg_source *s, struct source_item *ret) {
@@ -449,7 +452,7 @@ static enum code source_next(struct source *source, struct source_item *ret, str
     return code;
 }
 
-/* ---- waiting, marking, confirming ------------------------------------------------------------------ */
+/* ---- waiting, marking, confirming ---- */
 
 static void lower(int64_t *deadline_us, int64_t us) {
     if (us < *deadline_us)

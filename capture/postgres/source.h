@@ -2,9 +2,8 @@
  *
  *      confirmed            committed (end of the last transaction handed over)      walEnd of a keepalive
  *   -------|-----------------------------|---------------------------------------------------|-----> LSNs
- *          what the server may forget    taken: what a mark made now would make durable, if nothing is in
- * flight = walEnd
- */
+ *          what the server may forget    taken: what a mark made now would make durable;
+ *                                        walEnd if nothing is in flight */
 #pragma once
 
 #include "capture/postgres/decode.h"

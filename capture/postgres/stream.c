@@ -68,7 +68,7 @@ void stream_close(struct wal_stream *s) {
     s->conn = NULL;
 }
 
-/* ---- feedback -------------------------------------------------------------------------------------- */
+/* ---- feedback ---- */
 
 static enum code flush(struct wal_stream *s, struct err *err) {
     int left = PQflush(s->conn);
@@ -155,7 +155,7 @@ static enum code answer(struct wal_stream *s, struct err *err) {
     return OK;
 }
 
-/* ---- reading --------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static uint64_t get_u64(const char *p) {
     uint64_t v;

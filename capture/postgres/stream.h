@@ -30,12 +30,12 @@ struct wal_stream {
 MUST_CHECK enum code stream_start(struct wal_stream *stream, PGconn *conn, const struct source_env *env,
                                   const char *slot, const char *publication, uint64_t from,
                                   uint64_t confirmed, int64_t sender_timeout_ms, struct err *err);
-/* The next frame of pgoutput, borrowed until the next call, and its LSN. Never blocks. AGAIN: nothing there.
- */
+/* The next frame of pgoutput, borrowed until the next call, and its LSN. Never blocks. AGAIN: nothing
+ * there. */
 MUST_CHECK enum code stream_read(struct wal_stream *stream, struct slice *ret, uint64_t *ret_lsn,
                                  struct err *err);
-/* Whether the server has given no sign of life for its own wal_sender_timeout, although it was asked for one.
- */
+/* Whether the server has given no sign of life for its own wal_sender_timeout, although it was asked for
+ * one. */
 bool stream_silent(const struct wal_stream *stream);
 /* Decides about a silent server by its own view of the WAL sender, asked for on another session of the same
  * server, which must be free, NULL: there is none that answers (pg_stat_activity: manual, "The Cumulative

@@ -1,5 +1,5 @@
-/* What quickstart suggests of a PostgreSQL source: of its log, or of triggers where the log may not be read.
- */
+/* What quickstart suggests of a PostgreSQL source: of its log, or of triggers where the log may not be
+ * read. */
 #pragma once
 
 #include "capture/postgres/tables.h"

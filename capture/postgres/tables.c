@@ -5,7 +5,7 @@
 
 #define TROUBLES_NAMED 8
 
-/* ---- reading --------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static void put_query(struct buf *sql, int version, const char *publication) {
     bool narrow = version >= 150000;
@@ -183,7 +183,7 @@ bool rel_is_unit(const struct pg_options *options, const struct pg_rels *rels, c
     return options->publish_via_root ? rel->object : rel->kind == 'r';
 }
 
-/* ---- troubles -------------------------------------------------------------------------------------- */
+/* ---- troubles ---- */
 
 void table_trouble_free(struct table_trouble *trouble) {
     buf_free(&trouble->names);

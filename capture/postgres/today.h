@@ -15,7 +15,8 @@ struct today {
     json_t *index;     /* the same of the identity index */
     json_t *columns;   /* [name, not_null, toastable, generated, type, typmod, missing] */
     json_t *ancestors; /* [schema, name] of the tables above a partition */
-    char schema[4 * PG_NAME_MAX], name[4 * PG_NAME_MAX]; /* UTF-8 of what has 63 bytes in the server's encoding */
+    char schema[4 * PG_NAME_MAX],
+        name[4 * PG_NAME_MAX]; /* UTF-8 of what has 63 bytes in the server's encoding */
 };
 #define CLEANUP_TODAY __attribute__((cleanup(today_free))) struct today
 

@@ -32,7 +32,7 @@ void types_close(struct types *t) {
     free(t);
 }
 
-/* ---- asking ---------------------------------------------------------------------------------------- */
+/* ---- asking ---- */
 
 static const char type_sql[] =
     "WITH RECURSIVE b(oid, typmod, not_null) AS ("
@@ -155,7 +155,7 @@ enum code type_resolve(struct types *t, PGconn *conn, uint32_t oid, int32_t typm
     return OK;
 }
 
-/* ---- collecting ------------------------------------------------------------------------------------ */
+/* ---- collecting ---- */
 
 static bool same_text(const char *a, const char *b) {
     return a == b || (a && b && strcmp(a, b) == 0);
@@ -214,8 +214,7 @@ enum code type_collect(struct types *t, PGconn *conn, const struct type_facts *f
     if (facts->type.oid < OID_FIRST_USER && !facts->element && !facts->range)
         return OK;
     if (depth > TYPE_DEPTH_MAX)
-        return OK; /* the server forbids a composite in itself; deeper nests than this are text to a replica
-                    */
+        return OK; /* the server forbids a composite in itself; deeper nests are text to a replica */
     if (facts->extension) {
         list_add(list, arena, (struct user_type){.kind = USER_TYPE_EXTENSION, .name = facts->extension});
         return OK;

@@ -244,8 +244,9 @@ static bool all_zero(const char *p, const char *end) {
     return p == end;
 }
 
-/* Whether the text is a decimal as the server prints it, with exactly `scale` digits after the point and no more
- * than the precision before it. Each number has one text only: its bytes make the key and the partition. */
+/* Whether the text is a decimal as the server prints it, with exactly `scale` digits after the point and no
+ * more than the precision before it. Each number has one text only: its bytes make the key and the
+ * partition. */
 static const char *check_decimal(struct slice text, int precision, int scale) {
     const char *p = text.data, *end = p + text.len;
     p += p < end && *p == '-';

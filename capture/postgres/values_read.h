@@ -1,5 +1,5 @@
-/* The readers that values.c puts into its table, one per kind; the contract of each is pg_read_f (values.h).
- */
+/* The readers that values.c puts into its table, one per kind; the contract of each is pg_read_f
+ * (values.h). */
 #pragma once
 
 #include "capture/postgres/values.h"

@@ -3,7 +3,7 @@
 #include "capture/postgres/values_read.h"
 
 #define DAY_US   INT64_C(86400000000)
-#define YEAR_MAX 5874897 /* PostgreSQL's last date */
+#define YEAR_MAX 5874897    /* PostgreSQL's last date */
 #define DAYS_MIN (-2440588) /* its first: 4714-11-24 BC, Julian day 0 */
 
 struct cursor {

@@ -1,5 +1,5 @@
-/* Questions from outside about a trigger-fed source, each with a short session of its own: status, doctor, and
- * `millrace source`. */
+/* Questions from outside about a trigger-fed source, each with a short session of its own: status, doctor,
+ * and `millrace source`. */
 #include <jansson.h>
 
 #include "base/finding.h"
@@ -24,8 +24,10 @@ static void continuity(const struct trigger_state *state, const struct source_re
         buf_printf(why, "the installation is another one than the stored position belongs to (%s, now %s)",
                    state->identity, look->identity);
     else if (resume->position.commit > look->last_id)
-        buf_printf(why, "the stored position %llu lies beyond the last recorded change %llu: the database was set back",
-                   (unsigned long long)resume->position.commit, (unsigned long long)look->last_id);
+        buf_printf(
+            why,
+            "the stored position %llu lies beyond the last recorded change %llu: the database was set back",
+            (unsigned long long)resume->position.commit, (unsigned long long)look->last_id);
 }
 
 static enum code look_at(const struct feed_ops *feed, const void *options, const struct source_env *env,
@@ -85,7 +87,8 @@ static void put_state(json_t *root, const struct trigger_state *state, const str
 }
 
 enum code trigger_status(const struct feed_ops *feed, const void *options, const struct source_env *env,
-                         const struct source_resume *resume, int64_t wait_ms, struct buf *json, struct err *err) {
+                         const struct source_resume *resume, int64_t wait_ms, struct buf *json,
+                         struct err *err) {
     struct feed_look look = {0};
     struct trigger_state state = {0};
     struct err problem;

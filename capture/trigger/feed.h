@@ -1,6 +1,6 @@
 /* The seam between the shared trigger-fed source (trigger.h) and a database that keeps a change table: what a
- * kind of database has to bring. One folder below capture/trigger/ per kind; dependencies run from the kind to
- * this header and to trigger.h, never to another kind.
+ * kind of database has to bring. One folder below capture/trigger/ per kind; dependencies run from the kind
+ * to this header and to trigger.h, never to another kind.
  *
  *   connect -> look                                       doctor, status, `millrace source check`
  *   connect -> script -> run                              `millrace source install | uninstall`
@@ -8,28 +8,28 @@
  *                                                         the stream by itself
  *   connect -> claim -> look -> stream   -> next ...      from a stored position
  *
- *      deleted           forget()                  handed over as a whole: FEED_END        bound of what may be read
- *   ------|------------------|----------------------------------|---------------------------------|----> commits
+ *      deleted         forget()         handed over as a whole: FEED_END      bound of what may be read
+ *   ------|----------------|------------------------|--------------------------------|----> commits
  *
  * A change's `commit` orders changes: it never falls, and whoever reads the table again from the same place
- * gets the same changes with the same commits in the same order. Where the database tells transactions apart it
- * is the id of the transaction's last row, otherwise the row's own id (docs/trigger-capture.md says why).
+ * gets the same changes with the same commits in the same order. Where the database tells transactions apart
+ * it is the id of the transaction's last row, otherwise the row's own id (docs/trigger-capture.md says why).
  * Nothing may be handed over before every id up to it is resolved: committed and seen, or gone for ever.
  *
- * State of this header: whole and in use by capture/trigger/source.c; changes are told in the commit message.
- *
- * One thread. A kind that has only a blocking client library keeps each call short (some ms) and returns AGAIN. */
+ * One thread. A kind that has only a blocking client library keeps each call short (some ms) and returns
+ * AGAIN. */
 #pragma once
 
 #include "capture/source.h"
 
-/* ---- what is found ----------------------------------------------------------------------------------- */
+/* ---- what is found ---- */
 
 enum feed_level { FEED_OK, FEED_WARN, FEED_ERROR };
 struct feed_finding {
     enum feed_level level;
     enum err_id id; /* ERROR: what a capture stops with. WARN, OK: ERR_NONE */
-    char name[32];  /* of the finding for scripts: "triggers", "change-table"; ERROR: err_name(id) is told instead */
+    char name[32];  /* of the finding for scripts: "triggers", "change-table"; ERROR: err_name(id) is told
+                       instead */
     char *what, *mend;
     struct feed_finding *next;
 };
@@ -37,19 +37,18 @@ struct feed_finding {
 /* What look() finds. Zeroed by the caller, freed by feed_look_free. */
 struct feed_look {
     bool installed;
-    char identity[128]; /* of the installation, and of the server where it can be told: another text = there may
-                           be a gap. Made anew by an install that finds that changes may have been missed */
-    uint64_t last_id;   /* greatest id that was ever given */
-    int64_t rows, bytes; /* of the change table; rows may be an estimate */
+    char identity[128];            /* another text: there may be a gap */
+    uint64_t last_id;              /* greatest id that was ever given */
+    int64_t rows, bytes;           /* of the change table; rows may be an estimate */
     struct feed_finding *findings; /* in the order of feed_find */
 };
-void feed_find(struct feed_look *look, enum feed_level level, enum err_id id, const char *name, const char *what,
-               const char *mend);
+void feed_find(struct feed_look *look, enum feed_level level, enum err_id id, const char *name,
+               const char *what, const char *mend);
 /* The first finding that stops a capture as FATAL with its words; OK if there is none. */
 MUST_CHECK enum code feed_look_judge(const struct feed_look *look, struct err *err);
 void feed_look_free(struct feed_look *look);
 
-/* ---- what is read ------------------------------------------------------------------------------------ */
+/* ---- what is read ---- */
 
 enum feed_item_type {
     FEED_CHANGE,   /* one row of the change table, or of the snapshot */
@@ -60,19 +59,21 @@ enum feed_item_type {
 };
 struct feed_item {
     enum feed_item_type type;
-    enum op op;                /* c u d t; snapshot: t (one per table, before its rows), r */
-    const struct table *table; /* NULL: of a table that is not selected; it only takes its numbers */
+    enum op op;                         /* c u d t; snapshot: t (one per table, before its rows), r */
+    const struct table *table;          /* NULL: of a table that is not selected; it only takes its numbers */
     const struct value *before, *after; /* as in struct change; borrowed until the next next() */
     bool restart_identity;
-    uint64_t commit, id, xid;  /* id: of the row; xid: 0 where not known */
+    uint64_t commit, id, xid; /* id: of the row; xid: 0 where not known */
     int64_t commit_us;
     const char *text; /* SNAPSHOT: opaque to the shared part, given back to stream() as `start`; borrowed */
 };
 
-/* ---- the kind ---------------------------------------------------------------------------------------- */
+/* ---- the kind ---- */
 
 struct feed_ops;
-struct feed { const struct feed_ops *ops; };
+struct feed {
+    const struct feed_ops *ops;
+};
 
 /* A session with every format fixed. Blocks at most wait_ms. RETRY/SOURCE_UNREACHABLE, FATAL/SOURCE_REFUSED,
  * SOURCE_SETTING, CONFIG. */
@@ -103,8 +104,8 @@ typedef void feed_start_f(struct feed *feed, struct buf *ret);
 typedef enum code feed_next_f(struct feed *feed, struct feed_item *ret, struct err *err);
 /* As source_fds_f. */
 typedef int feed_fds_f(struct feed *feed, struct pollfd *fds, int n, int64_t *deadline_us);
-/* Called at least once a second, also while nothing is read: deletes what was forgotten in small batches, looks
- * for tampering every few seconds (the findings of look(), as its own FATAL). Must not block for long. */
+/* Called at least once a second, also while nothing is read: deletes what was forgotten in small batches,
+ * looks for tampering every few seconds (the findings of look(), as its own FATAL). Must not block long. */
 typedef enum code feed_service_f(struct feed *feed, struct err *err);
 /* Everything at or below `commit` is durable in the journal: it may be deleted, here or in service. */
 typedef enum code feed_forget_f(struct feed *feed, uint64_t commit, struct err *err);

@@ -2,8 +2,8 @@
 
 #include "capture/trigger/feed.h"
 
-void feed_find(struct feed_look *look, enum feed_level level, enum err_id id, const char *name, const char *what,
-               const char *mend) {
+void feed_find(struct feed_look *look, enum feed_level level, enum err_id id, const char *name,
+               const char *what, const char *mend) {
     struct feed_finding *f = xcalloc(1, sizeof *f), **at = &look->findings;
     while (*at)
         at = &(*at)->next;

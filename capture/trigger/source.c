@@ -35,7 +35,7 @@ static struct trigger_source *self(struct source *source) {
     return (struct trigger_source *)source;
 }
 
-/* ---- opening --------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static enum code stale_check(const struct trigger_state *state, struct err *err) {
     if (!state->stale || !*state->stale)
@@ -157,7 +157,7 @@ void trigger_close(struct source *source) {
     free(s);
 }
 
-/* ---- items ----------------------------------------------------------------------------------------- */
+/* ---- items ---- */
 
 static bool same_value(const struct value *a, const struct value *b) {
     if (a->tag != b->tag)
@@ -325,7 +325,7 @@ enum code trigger_next(struct source *source, struct source_item *ret, struct er
     }
 }
 
-/* ---- the rest -------------------------------------------------------------------------------------- */
+/* ---- the rest ---- */
 
 int trigger_fds(struct source *source, struct pollfd *fds, int n, int64_t *deadline_us) {
     struct trigger_source *s = self(source);

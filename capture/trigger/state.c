@@ -25,10 +25,11 @@ enum code trigger_state_read(const char *text, struct trigger_state *ret, struct
     }
     json_decref(root);
     return ours ? OK
-                : err_set(err, FATAL, ERR_JOURNAL_CORRUPT,
-                          "the state stored in the journal is not one of a source that is fed by triggers: the "
-                          "journal belongs to another kind of source; name another journal, or take a new "
-                          "snapshot: millrace capture --config FILE --resnapshot");
+                : err_set(
+                      err, FATAL, ERR_JOURNAL_CORRUPT,
+                      "the state stored in the journal is not one of a source that is fed by triggers: the "
+                      "journal belongs to another kind of source; name another journal, or take a new "
+                      "snapshot: millrace capture --config FILE --resnapshot");
 }
 
 void trigger_state_put(const struct trigger_state *state, struct buf *ret) {

@@ -9,8 +9,7 @@ enum { KEY = 1, VALUE = 2, HEADERS = 4 };
 static const char *const names[] = {NULL, "millrace", "__debezium.oldkey", "__debezium.newkey"};
 enum { NAMES = sizeof names / sizeof *names };
 
-/* ---- numbers
- * ----------------------------------------------------------------------------------------------- */
+/* ---- numbers ---- */
 
 static char *put_varint(char *p, uint64_t n) {
     while (n >= 0x80) {
@@ -54,8 +53,7 @@ static bool get_bytes(const char **p, const char *end, struct slice *ret) {
     return true;
 }
 
-/* ---- writing
- * ----------------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 void chunk_free(struct chunk *c) {
     buf_free(&c->bytes);
@@ -116,8 +114,7 @@ void chunk_headers(struct buf *out, const struct journal_header *headers, int n)
     }
 }
 
-/* ---- reading
- * ----------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 uint32_t chunk_crc(const struct chunk_head *h, struct slice bytes) {
     uint64_t numbers[] = {(uint64_t)h->part, (uint64_t)h->first, (uint64_t)h->last, (uint64_t)h->ts_us};

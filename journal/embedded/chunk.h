@@ -39,8 +39,8 @@ static inline void chunk_clear(struct chunk *c) {
     buf_clear(&c->bytes);
 }
 void chunk_free(struct chunk *c);
-/* Appends a record; its offset is larger than that of the one before. The first one's is the chunk's first.
- */
+/* Appends a record; its offset is larger than that of the one before. The first one's is the chunk's
+ * first. */
 void chunk_put(struct chunk *c, const struct chunk_record *record);
 /* Writes headers, as chunk_record wants them, to `out`. */
 void chunk_headers(struct buf *out, const struct journal_header *headers, int n);

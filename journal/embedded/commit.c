@@ -85,8 +85,7 @@ enum code writer_stage(struct embedded_writer *w, struct err *err) {
     return OK;
 }
 
-/* ---- the end of a transaction
- * ------------------------------------------------------------------------------ */
+/* ---- the end of a transaction ---- */
 
 /* The record is an append like any other, and the last one. */
 static enum code tell(struct embedded_writer *w, const struct commit_record *record, struct err *err) {

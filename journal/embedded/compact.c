@@ -30,8 +30,7 @@ struct run {
     int64_t dropped;
 };
 
-/* ---- learning
- * ---------------------------------------------------------------------------------------------- */
+/* ---- learning ---- */
 
 /* Into `keys`; false: they are full. */
 static enum code learn_chunk(struct run *r, bool *ret_full, struct err *err) {
@@ -72,8 +71,7 @@ static enum code learn(struct run *r, struct err *err) {
     return AGAIN;
 }
 
-/* ---- copying
- * ----------------------------------------------------------------------------------------------- */
+/* ---- copying ---- */
 
 struct copy { /* some chunks in a row, and what becomes of them */
     struct {
@@ -205,8 +203,7 @@ static enum code copy_all(struct run *r, struct err *err) {
     return code;
 }
 
-/* ---- what is to be done
- * ------------------------------------------------------------------------------------ */
+/* ---- what is to be done ---- */
 
 /* How far the last run came, and which deletes have been known for long enough. */
 static enum code read_cleanings(struct run *r, struct err *err) {

@@ -10,8 +10,7 @@
 #include "journal/embedded/tick.h"
 #include "journal/process.h"
 
-/* ---- its place
- * --------------------------------------------------------------------------------------------- */
+/* ---- its place ---- */
 
 /* The write-ahead log needs memory that all processes share, and locks and fsync that hold what they say. */
 static const struct {
@@ -86,8 +85,7 @@ enum code store_same_file(const struct store *s, struct err *err) {
                    s->journal->path);
 }
 
-/* ---- making it
- * --------------------------------------------------------------------------------------------- */
+/* ---- making it ---- */
 
 static const char form[] =
     "CREATE TABLE pipeline (id INTEGER PRIMARY KEY CHECK (id = 1), prefix TEXT NOT NULL, epoch INTEGER NOT "

@@ -7,8 +7,7 @@
 #include "journal/embedded/part.h"
 #include "journal/embedded/writer.h"
 
-/* ---- reading the commit records
- * ---------------------------------------------------------------------------- */
+/* ---- reading the commit records ---- */
 
 struct back { /* reading them backwards, and forwards again */
     struct store *s;
@@ -102,8 +101,7 @@ static enum code read_on(struct back *b, struct newest *newest, struct err *err)
     }
 }
 
-/* ---- what the file says
- * ------------------------------------------------------------------------------------ */
+/* ---- what the file says ---- */
 
 typedef enum code each_partition_f(struct store *s, const char *topic, int partitions, bool compacted,
                                    int partition, int64_t next, void *arg, struct err *err);
@@ -164,8 +162,7 @@ enum code known_recall(struct store *s, struct ends *ends, struct arena *arena,
     return code;
 }
 
-/* ---- checks
- * ------------------------------------------------------------------------------------------------ */
+/* ---- checks ---- */
 
 static bool written(const struct ends_topic *t) {
     for (int p = 0; p < t->partitions; p++)

@@ -52,8 +52,7 @@ static enum code sweep(struct embedded_writer *w, struct err *err) {
     }
 }
 
-/* ---- taking over
- * ------------------------------------------------------------------------------------------- */
+/* ---- taking over ---- */
 
 static enum code check_owner(const struct embedded_writer *w, const struct buf *source,
                              const struct commit_record *last, struct err *err) {

@@ -6,8 +6,7 @@
 #define LOOK_US   1000000 /* how often to see whether the path still leads to the file that is open */
 #define ABSENT_MS 200     /* and whether there is one */
 
-/* ---- the file
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the file ---- */
 
 /* Opens it as soon as there is one. AGAIN: there is none. */
 static enum code ready(struct embedded_reader *r, int64_t deadline_us, struct err *err) {
@@ -50,8 +49,7 @@ void embedded_reader_close(struct journal_reader *jr) {
     free(r);
 }
 
-/* ---- streams
- * ----------------------------------------------------------------------------------------------- */
+/* ---- streams ---- */
 
 static struct embedded_stream *stream_of(const struct embedded_reader *r, int stream) {
     assert(stream >= 0 && stream < r->n && r->streams[stream]);
@@ -161,8 +159,7 @@ void embedded_stream_close(struct journal_reader *jr, int stream) {
     r->streams[stream] = NULL;
 }
 
-/* ---- commit records
- * ---------------------------------------------------------------------------------------- */
+/* ---- commit records ---- */
 
 static enum code parse(const struct embedded_reader *r, const struct chunk_record *at, struct arena *arena,
                        struct commit_record **ret, struct err *err) {
@@ -259,8 +256,7 @@ enum code embedded_commits_last(struct journal_reader *jr, int64_t wait_ms, stru
     return code;
 }
 
-/* ---- waiting
- * ----------------------------------------------------------------------------------------------- */
+/* ---- waiting ---- */
 
 /* Another file in its place is another journal: what was read of this one means nothing there. */
 static enum code look(struct embedded_reader *r, struct err *err) {

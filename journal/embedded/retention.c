@@ -73,8 +73,7 @@ static enum code by_age(struct upkeep_pass *p, const struct upkeep_part *part, s
     return OK;
 }
 
-/* ---- by size
- * ----------------------------------------------------------------------------------------------- */
+/* ---- by size ---- */
 
 struct histories {
     int64_t bytes;
@@ -109,8 +108,8 @@ static enum code weigh(struct store *s, const struct upkeep_part *part, struct h
     return code == AGAIN ? OK : code;
 }
 
-/* Deletes the oldest chunks of the oldest partition, of those that are too much; *ret_bytes: how many bytes.
- */
+/* Deletes the oldest chunks of the oldest partition, of those that are too much; *ret_bytes: how many
+ * bytes. */
 static enum code by_size_once(struct upkeep_pass *p, int64_t *ret_bytes, struct err *err) {
     struct histories h = {.oldest_us = INT64_MAX};
     struct upkeep_part part = {0};

@@ -69,8 +69,7 @@ static const char *const texts[SQL_MAX] = {
     [SQL_CLEANING_TRIM] = "DELETE FROM cleanings WHERE part = ?1 AND upto < ?2",
 };
 
-/* ---- errors
- * ------------------------------------------------------------------------------------------------ */
+/* ---- errors ---- */
 
 /* SQLite does not keep that of a COMMIT. */
 static int errno_of(const struct store *s) {
@@ -147,8 +146,7 @@ enum code store_error(const struct store *s, int rc, const char *doing, struct e
                    error ? " (" : "", error ? strerror(error) : "", error ? ")" : "", mend);
 }
 
-/* ---- opening
- * ----------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 /* Somebody holds a lock: a short nap, unless the time is over. */
 static int busy(void *arg, int tries) {
@@ -220,8 +218,8 @@ static enum code check_prefix(struct store *s, struct err *err) {
     return code;
 }
 
-/* Counting what is allocated takes a lock that all threads share. No harm where somebody was here before us.
- */
+/* Counting what is allocated takes a lock that all threads share. No harm where somebody was here before
+ * us. */
 static void configure_process(void) {
     (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 }
@@ -287,8 +285,7 @@ void store_close(struct store *s) {
     s->open = false;
 }
 
-/* ---- statements
- * -------------------------------------------------------------------------------------------- */
+/* ---- statements ---- */
 
 static int bind_all(sqlite3_stmt *statement, const char *types, va_list arguments) {
     int rc = SQLITE_OK;
@@ -367,8 +364,7 @@ int store_changed(const struct store *s) {
     return sqlite3_changes(s->db);
 }
 
-/* ---- transactions
- * ------------------------------------------------------------------------------------------ */
+/* ---- transactions ---- */
 
 static enum code check_epoch(struct store *s, int64_t epoch, struct err *err) {
     sqlite3_stmt *row;

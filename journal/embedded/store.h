@@ -75,8 +75,8 @@ void store_close(struct store *s);
 MUST_CHECK enum code store_create(const struct embedded_journal *j, struct err *err);
 /* Whether the file may be used, by its directory and file system; AGAIN: there is no file (file.c). */
 MUST_CHECK enum code store_place(const struct embedded_journal *j, struct err *err);
-/* RETRY/JOURNAL_UNREACHABLE if the path leads to another file than the one that is open, or to none (file.c).
- */
+/* RETRY/JOURNAL_UNREACHABLE if the path leads to another file than the one that is open, or to none
+ * (file.c). */
 MUST_CHECK enum code store_same_file(const struct store *s, struct err *err);
 
 /* Runs a statement without rows. `types`: i (int64_t), s (const char *), b (struct slice) for each argument;

@@ -37,8 +37,7 @@ struct upkeep {
     struct metric *m_used;
 };
 
-/* ---- the writer's side
- * ------------------------------------------------------------------------------------- */
+/* ---- the writer's side ---- */
 
 static void want(struct upkeep *u) {
     pthread_mutex_lock(&u->lock);
@@ -94,8 +93,7 @@ enum code upkeep_full(const struct embedded_journal *j, int64_t used, struct err
         j->path, used >> 20, j->options->budget_bytes >> 20);
 }
 
-/* ---- the thread's side
- * ------------------------------------------------------------------------------------- */
+/* ---- the thread's side ---- */
 
 enum code upkeep_part_next(struct store *s, int64_t after, struct upkeep_part *ret, struct err *err) {
     sqlite3_stmt *row;
@@ -190,8 +188,7 @@ static void *run(void *arg) {
     return NULL;
 }
 
-/* ---- life
- * -------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 static enum code check_room(struct upkeep *u, int64_t deadline_us, struct err *err) {
     int64_t used = 0, budget = u->journal->options->budget_bytes;

@@ -23,8 +23,8 @@ void upkeep_stop(struct upkeep *u); /* NULL is fine */
 
 /* A transaction is in the log; `full_at`: offset of its commit record if it is a full one, else -1. */
 void upkeep_committed(struct upkeep *u, int64_t full_at);
-/* Before a transaction: where the log has grown beyond what the thread can catch up with, the writer helps.
- */
+/* Before a transaction: where the log has grown beyond what the thread can catch up with, the writer
+ * helps. */
 void upkeep_relieve(struct upkeep *u, struct store *writer);
 /* What the file holds now, in bytes. */
 void upkeep_used(struct upkeep *u, int64_t used);

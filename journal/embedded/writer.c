@@ -25,8 +25,7 @@ static enum code check(const struct embedded_writer *w, struct err *err) {
     return err_set(err, w->failed.code, w->failed.id, "%s", w->failed.text);
 }
 
-/* ---- topics
- * ------------------------------------------------------------------------------------------------ */
+/* ---- topics ---- */
 
 struct found { /* a row of topics */
     int64_t id, partitions;
@@ -170,8 +169,7 @@ enum code embedded_topic(struct journal_writer *jw, const struct topic_spec *spe
     return OK;
 }
 
-/* ---- append
- * ------------------------------------------------------------------------------------------------ */
+/* ---- append ---- */
 
 static void seal(struct embedded_writer *w, struct lane *l) {
     if (w->n_sealed == w->cap_sealed) {
@@ -261,8 +259,7 @@ enum code embedded_writer_poll(struct journal_writer *jw, int64_t wait_ms, struc
     return code == AGAIN ? OK : code;
 }
 
-/* ---- life
- * -------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 static void lanes_free(void *handle) {
     struct lanes *lanes = handle;

@@ -191,8 +191,7 @@ void kafka_journal_close(struct journal *journal) {
     free(j);
 }
 
-/* ---- callbacks
- * -------------------------------------------------------------------------------------------------- */
+/* ---- callbacks ---- */
 
 /* @threads librdkafka's own. */
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
@@ -240,8 +239,7 @@ static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, v
     return rd_kafka_interceptor_add_on_request_sent(rk, "millrace", on_request, handle);
 }
 
-/* ---- clients
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- clients ---- */
 
 struct setting {
     const char *name, *value;

@@ -1,5 +1,5 @@
-/* What each error of librdkafka and of the brokers means for us: one table. What it does not name can heal.
- */
+/* What each error of librdkafka and of the brokers means for us: one table. What it does not name can
+ * heal. */
 #include "journal/kafka/kafka.h"
 
 #include <stdio.h>
@@ -68,8 +68,8 @@ static const struct meaning {
     {E(PRODUCER_FENCED), RETRY, ERR_JOURNAL_FENCED, NULL},
     {E(INVALID_PRODUCER_EPOCH), RETRY, ERR_JOURNAL_FENCED, NULL},
 
-    /* Bytes that do not match their checksum: the network or the broker's disk. A second fetch may be whole.
-     */
+    /* Bytes that do not match their checksum: the network or the broker's disk. A second fetch may be
+     * whole. */
     {E(_BAD_MSG), RETRY, ERR_JOURNAL_CORRUPT, NULL},
     {E(INVALID_MSG), RETRY, ERR_JOURNAL_CORRUPT, NULL},
     {E(_BAD_COMPRESSION), RETRY, ERR_JOURNAL_CORRUPT, NULL},

@@ -46,8 +46,7 @@ static inline struct kafka_journal *kafka_journal_of(struct journal *journal) {
     return (struct kafka_journal *)journal;
 }
 
-/* ---- one librdkafka client
- * -------------------------------------------------------------------------------------- */
+/* ---- one librdkafka client ---- */
 
 /* A listener is a reader that mostly waits. */
 enum kafka_role { KAFKA_WRITER, KAFKA_READER, KAFKA_LISTENER, KAFKA_ADMIN };
@@ -98,8 +97,7 @@ static inline bool kafka_over(const struct journal_env *env, int64_t deadline_us
  * RETRY/JOURNAL_UNREACHABLE. */
 enum code kafka_timeout(struct kafka_handle *h, const char *doing, struct err *err);
 
-/* ---- errors
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- errors ---- */
 
 /* Sets the error by the table in errors.c. `doing` says what was tried ("commit the transaction"), `about`
  * may be NULL or name a topic. Returns the code. */
@@ -109,8 +107,7 @@ bool kafka_passing(rd_kafka_resp_err_t error);
 /* FATAL/ROW_TOO_LARGE with both remedies. */
 enum code kafka_too_large(struct err *err, const char *topic, size_t bytes, size_t bytes_max);
 
-/* ---- reading a range (range.c)
- * ---------------------------------------------------------------------------------- */
+/* ---- reading a range (range.c) ---- */
 
 typedef enum code kafka_range_f(void *arg, const rd_kafka_message_t *message, struct err *err);
 /* Hands every committed record of partition 0 with from <= offset < to to `each`, on a reader's handle, while

@@ -106,8 +106,7 @@ enum code kafka_known_check(struct kafka_writer *w, bool anew, int64_t deadline_
     return code;
 }
 
-/* ---- no commit record
- * --------------------------------------------------------------------------------------------- */
+/* ---- no commit record ---- */
 
 static enum code stranger(void *arg, const rd_kafka_message_t *m, struct err *err) {
     const struct kafka_writer *w = arg;

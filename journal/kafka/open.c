@@ -27,8 +27,7 @@ static enum code fence(struct kafka_writer *w, int64_t deadline_us, struct err *
     }
 }
 
-/* ---- reading back
- * ----------------------------------------------------------------------------------------------- */
+/* ---- reading back ---- */
 
 /* Commit records from some offset to the end, into the ends. */
 struct history {
@@ -66,8 +65,7 @@ static enum code read_back(struct history *hist, struct kafka_handle *reader, in
     }
 }
 
-/* ---- asking the brokers, when the records do not reach back
- * ----------------------------------------------------- */
+/* ---- asking the brokers, when the records do not reach back ---- */
 
 bool kafka_ours(const struct kafka_journal *j, const char *topic) {
     size_t n = strlen(j->options->topic_prefix);
@@ -107,8 +105,7 @@ static enum code ask(struct kafka_writer *w, struct kafka_handle *reader, int64_
     return code;
 }
 
-/* ---- checks on the newest record
- * -------------------------------------------------------------------------------- */
+/* ---- checks on the newest record ---- */
 
 static char *pipeline_name(const struct kafka_journal *j, const char *source) {
     return xasprintf("%s.%s", j->options->topic_prefix, source);

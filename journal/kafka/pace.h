@@ -6,8 +6,8 @@
  * A partition added to a transaction while the last one is not settled is refused (CONCURRENT_TRANSACTIONS),
  * and librdkafka asks again only 20 ms later: waiting a little costs less than asking too early. Nobody tells
  * how long settling takes, and it is not always the same. So the pause goes to where about one transaction in
- * 900 is refused: each refusal makes it much longer, each transaction that was not refused a little shorter.
- */
+ * 900 is refused: each refusal makes it much longer, each transaction that was not refused a little
+ * shorter. */
 #pragma once
 
 #include <stdatomic.h>

@@ -102,8 +102,7 @@ enum code kafka_range_read(struct kafka_handle *h, const char *topic, int64_t fr
     return code;
 }
 
-/* ---- commit records
- * --------------------------------------------------------------------------------------------- */
+/* ---- commit records ---- */
 
 enum code kafka_commit_parse(const rd_kafka_message_t *m, const char *topic, struct arena *arena,
                              struct commit_record *ret, struct err *err) {

@@ -17,8 +17,7 @@
     "capture --config FILE --resnapshot (or run), and start the sink again"
 #define UNREACHABLE_US 10000000 /* all brokers down and nothing heard for so long: say so */
 
-/* ---- one partition
- * ---------------------------------------------------------------------------------------------- */
+/* ---- one partition ---- */
 
 enum code kafka_stream_begin(struct kafka_stream *s, struct err *err) {
     if (!s->on && rd_kafka_consume_start_queue(s->rkt, s->partition, s->at, s->queue))
@@ -155,8 +154,7 @@ static void record_of(rd_kafka_message_t *m, struct journal_record *ret) {
     }
 }
 
-/* ---- streams
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- streams ---- */
 
 static struct kafka_stream *stream_of(const struct kafka_reader *r, int stream) {
     assert(stream >= 0 && stream < r->n && r->streams[stream]);
@@ -266,8 +264,7 @@ void kafka_stream_close(struct journal_reader *jr, int stream) {
     r->streams[stream] = NULL;
 }
 
-/* ---- commit records
- * --------------------------------------------------------------------------------------------- */
+/* ---- commit records ---- */
 
 enum code kafka_commits_seek(struct journal_reader *jr, int64_t offset, struct err *err) {
     struct kafka_reader *r = kafka_reader_of(jr);
@@ -344,8 +341,7 @@ enum code kafka_commits_last(struct journal_reader *jr, int64_t wait_ms, struct 
     return code;
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 enum code kafka_reader_open(struct journal *journal, const struct journal_env *env, int64_t wait_ms,
                             struct journal_reader **ret, struct err *err) {

@@ -19,8 +19,7 @@ struct kafka_store {
     struct schema_texts known;
 };
 
-/* ---- reading the topic
- * ------------------------------------------------------------------------------------------ */
+/* ---- reading the topic ---- */
 
 static enum code learn(void *arg, const rd_kafka_message_t *m, struct err *err) {
     struct kafka_store *s = arg;
@@ -47,8 +46,7 @@ static enum code read_new(struct kafka_store *s, int64_t deadline_us, struct err
     return code;
 }
 
-/* ---- the store
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the store ---- */
 
 static enum code registry_error(enum code code, struct err *err) {
     if (code == RETRY && err && err->id == ERR_JOURNAL_UNREACHABLE)

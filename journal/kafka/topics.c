@@ -1,6 +1,6 @@
 /* KIP-4 (CreateTopics), KIP-133 (DescribeConfigs). Topics are looked up in the list of all topics: brokers
- * with auto.create.topics.enable make any topic that is asked for by name, with settings that are not ours.
- */
+ * with auto.create.topics.enable make any topic that is asked for by name, with settings that are not
+ * ours. */
 #include "journal/kafka/topics.h"
 
 #include <inttypes.h>
@@ -12,8 +12,7 @@
 #define ADMIN_MS        10000   /* at most, for one request */
 #define BYTES_MAX_GUESS 1000000 /* below Kafka's default of max.message.bytes */
 
-/* ---- directory
- * -------------------------------------------------------------------------------------------------- */
+/* ---- directory ---- */
 
 void kafka_directory_free(struct kafka_directory *d) {
     if (d->metadata)
@@ -60,8 +59,7 @@ int kafka_replicas(const struct rd_kafka_metadata_topic *topic) {
     return n;
 }
 
-/* ---- admin requests
- * --------------------------------------------------------------------------------------------- */
+/* ---- admin requests ---- */
 
 static rd_kafka_AdminOptions_t *admin_options(struct kafka_handle *h, rd_kafka_admin_op_t op,
                                               int64_t deadline_us) {
@@ -168,8 +166,7 @@ enum code kafka_settings_read(struct kafka_handle *h, const char *topic, int64_t
     }
 }
 
-/* ---- checks
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- checks ---- */
 
 static enum code wrong(struct err *err, const char *topic, const char *what, const char *mend) {
     return err_set(err, FATAL, ERR_JOURNAL_TOPIC,
@@ -240,8 +237,7 @@ static enum code check_partitions(const struct topic_spec *spec, int found, int 
         found < expected ? ", or add the missing partitions (kafka-topics --alter)" : "");
 }
 
-/* ---- making
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- making ---- */
 
 static void set_config(rd_kafka_NewTopic_t *topic, const char *name, int64_t value) {
     char text[24];

@@ -15,8 +15,7 @@
 #define HEADER_OVERHEAD 10
 #define TOPIC_MS        30000
 
-/* ---- deliveries
- * ------------------------------------------------------------------------------------------------- */
+/* ---- deliveries ---- */
 
 enum code kafka_fail(struct kafka_writer *w, enum code code, struct err *err) {
     assert(code != OK && code != AGAIN);
@@ -129,8 +128,7 @@ enum code kafka_transaction_error(struct kafka_writer *w, rd_kafka_error_t *erro
     return kafka_writer_check(w, err);
 }
 
-/* ---- topics
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- topics ---- */
 
 /* Batches must fit the topic's limit; they are cut by a setting of the whole producer, so a smaller limit
  * needs a new one. */
@@ -203,8 +201,7 @@ enum code kafka_topic(struct journal_writer *jw, const struct topic_spec *spec, 
     return OK;
 }
 
-/* ---- append
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- append ---- */
 
 enum code kafka_begin(struct kafka_writer *w, struct err *err) {
     if (w->transactional && !w->begun) {

@@ -133,8 +133,8 @@ enum code connect_session(struct session *s, int64_t wait_ms, struct err *err) {
     PQconninfoFree(info);
     if (!s->conn)
         return err_set(err, FATAL, ERR_SYSTEM, "no memory for a connection");
-    PQsetErrorVerbosity(
-        s->conn, PQERRORS_VERBOSE); /* with the SQLSTATE, which a failed connection tells nowhere else */
+    /* with the SQLSTATE, which a failed connection tells nowhere else */
+    PQsetErrorVerbosity(s->conn, PQERRORS_VERBOSE);
     if (PQstatus(s->conn) == CONNECTION_BAD)
         return outcome_of_connection(PQerrorMessage(s->conn), err);
     enum code code = await(s, wait_ms, err);

@@ -2,8 +2,8 @@
 
 #include "base/log.h"
 #include "sink/postgres/sql.h"
-#include "sink/values/type_name.h"
 #include "sink/postgres/user_types.h"
+#include "sink/values/type_name.h"
 
 enum code fit_names(struct session *s, const struct table *table, struct err *err) {
     if (!sql_name_ok(s, table->schema) || !sql_name_ok(s, table->name))
@@ -144,8 +144,9 @@ static enum code plan_missing(struct plan *p, const struct column *column, bool 
     buf_puts(to, " DEFAULT ");
     return sql_literal(p->s, to, column->missing)
                ? OK
-               : err_set(err, REJECT, ERR_TARGET_VALUE, "table %s.%s, column %s: its default cannot be written here",
-                         p->table->schema, p->table->name, column->name);
+               : err_set(err, REJECT, ERR_TARGET_VALUE,
+                         "table %s.%s, column %s: its default cannot be written here", p->table->schema,
+                         p->table->name, column->name);
 }
 
 static enum code plan_type(struct plan *p, const struct column *column, const struct shape_column *have,

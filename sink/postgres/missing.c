@@ -11,8 +11,10 @@ enum code missing_rows(struct pg_target *t, struct replica *r, const struct miss
         metric_add(t->missing, (double)missing->n);
     if (!missing->full && missing->filtered)
         return err_set(err, REJECT, ERR_TARGET_DIVERGED,
-                       "table %s: row %.300s is not in the replica, and the change does not carry all its columns, which a row "
-                       "that comes into the sink's filter must; set REPLICA IDENTITY FULL on the source table, then: millrace "
+                       "table %s: row %.300s is not in the replica, and the change does not carry all its "
+                       "columns, which a row "
+                       "that comes into the sink's filter must; set REPLICA IDENTITY FULL on the source "
+                       "table, then: millrace "
                        "capture --resnapshot",
                        r->label, missing->key);
     if (!missing->full)

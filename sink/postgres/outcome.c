@@ -66,7 +66,8 @@ static void hide_quoted(struct buf *out, const char *text) {
 /* What a function of the replica says with RAISE may hold anything of the row, under any SQLSTATE. */
 static bool is_raised(const PGresult *result, const char *sqlstate) {
     const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
-    return (sqlstate && strncmp(sqlstate, "P0", 2) == 0) || (function && strcmp(function, "exec_stmt_raise") == 0);
+    return (sqlstate && strncmp(sqlstate, "P0", 2) == 0) ||
+           (function && strcmp(function, "exec_stmt_raise") == 0);
 }
 
 static void put_primary(struct buf *out, const PGresult *result, const char *sqlstate) {
@@ -74,15 +75,16 @@ static void put_primary(struct buf *out, const PGresult *result, const char *sql
     if (!primary)
         buf_puts(out, "the replica gave no reason");
     else if (is_raised(result, sqlstate))
-        buf_puts(out, "a function or trigger of the replica raised an error; its words are in the replica's log");
+        buf_puts(out,
+                 "a function or trigger of the replica raised an error; its words are in the replica's log");
     else if (sqlstate && strncmp(sqlstate, "22", 2) == 0)
         hide_quoted(out, primary);
     else
         buf_puts(out, primary);
 }
 
-/* The column that COPY was reading: 'COPY t, line 3, column qty: "abc"' has it in its CONTEXT, before the value.
- * 'COPY t, line 3: "1 abc"' has none, and what looks like one is part of the row. */
+/* The column that COPY was reading: 'COPY t, line 3, column qty: "abc"' has it in its CONTEXT, before the
+ * value. 'COPY t, line 3: "1 abc"' has none, and what looks like one is part of the row. */
 static void put_copy_column(struct buf *out, const char *context) {
     if (!context || strncmp(context, "COPY ", 5) != 0)
         return;

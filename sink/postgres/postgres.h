@@ -19,8 +19,8 @@ struct replica_column {
     bool can_set; /* written by UPDATE: neither skipped nor key */
 };
 
-/* One version of a table, bound to the replica's table. Cached by digest, until the replica's table changes.
- */
+/* One version of a table, bound to the replica's table. Cached by digest, until the replica's table
+ * changes. */
 struct replica {
     struct replica *next;
     struct arena arena;
@@ -32,13 +32,14 @@ struct replica {
     struct replica_column *columns; /* table->n_columns */
     int n_written, n_set;           /* columns not skipped, columns UPDATE writes */
     bool binary;                    /* all written columns have a binary form: COPY uses it */
-    int rewrites, rewrites_left; /* after an insert that met its key: how many batches are rewritten at once */
-    bool truncates;                 /* TRUNCATE is allowed and no foreign key of another table forbids it */
-    bool cascades; /* foreign keys act and point here: rows must not be deleted to be written again */
-    bool extras;   /* the replica has columns that we do not write */
-    bool created;  /* made in transaction `tx`: nobody else sees it yet */
+    int rewrites,
+        rewrites_left;    /* after an insert that met its key: how many batches are rewritten at once */
+    bool truncates;       /* TRUNCATE is allowed and no foreign key of another table forbids it */
+    bool cascades;        /* foreign keys act and point here: rows must not be deleted to be written again */
+    bool extras;          /* the replica has columns that we do not write */
+    bool created;         /* made in transaction `tx`: nobody else sees it yet */
     const char *late_key; /* its primary key, which is to be added before the commit; NULL: it has it */
-    int n_unique;  /* unique indexes beside the key's */
+    int n_unique;         /* unique indexes beside the key's */
     const char **all_columns; /* quoted names of all columns of the replica that can be inserted */
     int n_all;
     bool statements;    /* the statements for single rows are prepared in the session, */
@@ -61,7 +62,7 @@ struct pg_target {
     bool altered;        /* the open transaction changed tables */
     struct replica *replicas;
     int next_id, n_staged;
-    int commit_id; /* names the prepared statement that moves the position; 0 = not prepared in this session */
+    int commit_id; /* the prepared statement that moves the position; 0 = not prepared in this session */
     struct metric *missing;
 };
 
@@ -102,17 +103,18 @@ enum table_state { TABLE_NEW, TABLE_WRITTEN, TABLE_STALE };
 MUST_CHECK enum code progress_table_state(struct pg_target *t, const struct table *table,
                                           enum table_state *ret, struct err *err);
 /* The name under which this sink wrote the same table before the source renamed it; NULL: none. */
-MUST_CHECK enum code progress_table_before(struct pg_target *t, const struct table *table, struct arena *arena,
-                                           const char **ret_schema, const char **ret_name, struct err *err);
+MUST_CHECK enum code progress_table_before(struct pg_target *t, const struct table *table,
+                                           struct arena *arena, const char **ret_schema,
+                                           const char **ret_name, struct err *err);
 /* ---- origin.c ---- */
-/* FATAL/CONFIG: the rows of the replica's table are those of another source table, or were written with another
- * filter or other names of columns: what is there would not become what is configured. */
+/* FATAL/CONFIG: the rows of the replica's table are those of another source table, or were written with
+ * another filter or other names of columns: what is there would not become what is configured. */
 MUST_CHECK enum code origin_check(struct pg_target *t, const struct mapped *mapped, struct err *err);
 /* Notes where the rows of the table come from from now on. */
 MUST_CHECK enum code origin_note(struct pg_target *t, const struct mapped *mapped, struct err *err);
 
-MUST_CHECK enum code progress_table_renamed(struct pg_target *t, const struct table *table, const char *schema,
-                                            const char *name, struct err *err);
+MUST_CHECK enum code progress_table_renamed(struct pg_target *t, const struct table *table,
+                                            const char *schema, const char *name, struct err *err);
 MUST_CHECK enum code progress_table_written(struct pg_target *t, const struct table *table, struct err *err);
 
 /* ---- schema.c ---- */

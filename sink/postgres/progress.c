@@ -64,7 +64,8 @@ static const char take_sql[] =
     " ON CONFLICT (sink, worker) DO UPDATE SET epoch = w.epoch + 1, owner = excluded.owner, seen = "
     "excluded.seen,"
     "  workers = excluded.workers, backend = excluded.backend, backend_start = excluded.backend_start"
-    " RETURNING epoch, commit_seq, commits_next, generation, commit_lsn, ordinal, commit_us, rebuild, pipeline";
+    " RETURNING epoch, commit_seq, commits_next, generation, commit_lsn, ordinal, commit_us, rebuild, "
+    "pipeline";
 
 /* The session of an owner that was not seen may still hold locks: it is ended (allowed to the same role). */
 static enum code end_zombie(struct pg_target *t, const char *pid, const char *owner, struct err *err) {
@@ -262,14 +263,16 @@ static enum code empty_stale(struct pg_target *t, struct err *err) {
     static const char lock[] = "SELECT pg_catalog.pg_advisory_xact_lock(1298232, pg_catalog.hashtext($1))";
     static const char others[] = "SELECT EXISTS (SELECT FROM millrace.sink_worker WHERE sink = $1 AND worker "
                                  "<> $2::int AND rebuild)";
-    static const char sql[] =
-        "WITH mine AS (SELECT schema, name FROM millrace.sink_table WHERE sink = $1 AND stale FOR UPDATE SKIP "
-        "LOCKED)"
-        " UPDATE millrace.sink_table s SET stale = false FROM mine"
-        " WHERE s.sink = $1 AND s.schema = mine.schema AND s.name = mine.name"
-        " RETURNING pg_catalog.format('%I.%I', s.schema, s.name), EXISTS (SELECT FROM pg_catalog.pg_namespace n"
-        " JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid WHERE n.nspname = s.schema AND c.relname = s.name "
-        "AND c.relkind IN ('r', 'p'))";
+    static const char sql[] = "WITH mine AS (SELECT schema, name FROM millrace.sink_table WHERE sink = $1 "
+                              "AND stale FOR UPDATE SKIP "
+                              "LOCKED)"
+                              " UPDATE millrace.sink_table s SET stale = false FROM mine"
+                              " WHERE s.sink = $1 AND s.schema = mine.schema AND s.name = mine.name"
+                              " RETURNING pg_catalog.format('%I.%I', s.schema, s.name), EXISTS (SELECT FROM "
+                              "pg_catalog.pg_namespace n"
+                              " JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid WHERE n.nspname = "
+                              "s.schema AND c.relname = s.name "
+                              "AND c.relkind IN ('r', 'p'))";
     char worker[NUMBER_LEN];
     const char *params[] = {t->env.sink, number(worker, t->worker)};
     CLEANUP_RESULT *building = NULL, *result = NULL;
@@ -371,11 +374,11 @@ enum code pg_commit(struct target *target, const struct sink_progress *progress,
 
 enum code progress_table_state(struct pg_target *t, const struct table *table, enum table_state *ret,
                                struct err *err) {
-    static const char sql[] =
-        "SELECT written, stale, incarnation <> $4::bigint FROM millrace.sink_table"
-        " WHERE sink = $1 AND schema = $2 AND name = $3";
+    static const char sql[] = "SELECT written, stale, incarnation <> $4::bigint FROM millrace.sink_table"
+                              " WHERE sink = $1 AND schema = $2 AND name = $3";
     char incarnation[NUMBER_LEN];
-    const char *params[] = {t->env.sink, table->schema, table->name, number(incarnation, (int64_t)table->incarnation)};
+    const char *params[] = {t->env.sink, table->schema, table->name,
+                            number(incarnation, (int64_t)table->incarnation)};
     CLEANUP_RESULT *result = NULL;
     *ret = TABLE_NEW;
     enum code code = session_run(&t->session, sql, 4, params, &result, err);
@@ -386,12 +389,14 @@ enum code progress_table_state(struct pg_target *t, const struct table *table, e
     return OK;
 }
 
-enum code progress_table_before(struct pg_target *t, const struct table *table, struct arena *arena, const char **ret_schema,
-                                const char **ret_name, struct err *err) {
-    static const char sql[] = "SELECT schema, name FROM millrace.sink_table WHERE sink = $1 AND incarnation = $2::bigint"
-                              " AND written AND NOT stale AND (schema, name) <> ($3, $4)";
+enum code progress_table_before(struct pg_target *t, const struct table *table, struct arena *arena,
+                                const char **ret_schema, const char **ret_name, struct err *err) {
+    static const char sql[] =
+        "SELECT schema, name FROM millrace.sink_table WHERE sink = $1 AND incarnation = $2::bigint"
+        " AND written AND NOT stale AND (schema, name) <> ($3, $4)";
     char incarnation[NUMBER_LEN];
-    const char *params[] = {t->env.sink, number(incarnation, (int64_t)table->incarnation), table->schema, table->name};
+    const char *params[] = {t->env.sink, number(incarnation, (int64_t)table->incarnation), table->schema,
+                            table->name};
     CLEANUP_RESULT *result = NULL;
     *ret_schema = *ret_name = NULL;
     if (!table->incarnation)
@@ -404,9 +409,10 @@ enum code progress_table_before(struct pg_target *t, const struct table *table, 
     return OK;
 }
 
-enum code progress_table_renamed(struct pg_target *t, const struct table *table, const char *schema, const char *name,
-                                 struct err *err) {
-    static const char forget[] = "DELETE FROM millrace.sink_table WHERE sink = $1 AND schema = $2 AND name = $3";
+enum code progress_table_renamed(struct pg_target *t, const struct table *table, const char *schema,
+                                 const char *name, struct err *err) {
+    static const char forget[] =
+        "DELETE FROM millrace.sink_table WHERE sink = $1 AND schema = $2 AND name = $3";
     static const char move[] = "UPDATE millrace.sink_table SET schema = $2, name = $3"
                                " WHERE sink = $1 AND schema = $4 AND name = $5";
     const char *params[] = {t->env.sink, table->schema, table->name, schema, name};
@@ -421,7 +427,8 @@ enum code progress_table_written(struct pg_target *t, const struct table *table,
         " ON CONFLICT (sink, schema, name) DO UPDATE SET written = true, stale = false,"
         " incarnation = coalesce(excluded.incarnation, s.incarnation)";
     char incarnation[NUMBER_LEN];
-    const char *params[] = {t->env.sink, table->schema, table->name, number(incarnation, (int64_t)table->incarnation)};
+    const char *params[] = {t->env.sink, table->schema, table->name,
+                            number(incarnation, (int64_t)table->incarnation)};
     return session_run(&t->session, sql, 4, params, NULL, err);
 }
 
@@ -439,7 +446,8 @@ enum code pg_park(struct target *target, const char *schema, const char *table, 
     char worker[NUMBER_LEN], epoch[NUMBER_LEN];
     const char *params[] = {
         t->env.sink, schema, table, reason, number(worker, t->worker), number(epoch, (int64_t)t->epoch)};
-    static const char forget[] = "DELETE FROM millrace.sink_table WHERE sink = $1 AND schema = $2 AND name = $3";
+    static const char forget[] =
+        "DELETE FROM millrace.sink_table WHERE sink = $1 AND schema = $2 AND name = $3";
     bool unknown = !*schema && !reason; /* the row stands for nothing else */
     CLEANUP_RESULT *result = NULL;
     t->session.about = "schema millrace";
@@ -450,17 +458,19 @@ enum code pg_park(struct target *target, const char *schema, const char *table, 
     return code == OK ? OK : pg_undo(t, code);
 }
 
-/* The tables that were written become stale: the next prepare empties them. Sessions that are at work on the sink are ended:
- * a build is one long transaction, and what it holds locked is not worth waiting for. */
+/* The tables that were written become stale: the next prepare empties them. Sessions that are at work on the
+ * sink are ended: a build is one long transaction, and what it holds locked is not worth waiting for. */
 enum code pg_reset(struct target *target, struct err *err) {
-    static const char end_workers[] =
-        "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM millrace.sink_worker w JOIN pg_catalog.pg_stat_activity a"
-        " ON a.pid = w.backend AND a.backend_start = w.backend_start"
-        " WHERE w.sink = $1 AND a.usename = current_user AND a.state <> 'idle' AND a.pid <> pg_catalog.pg_backend_pid()";
+    static const char end_workers[] = "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM "
+                                      "millrace.sink_worker w JOIN pg_catalog.pg_stat_activity a"
+                                      " ON a.pid = w.backend AND a.backend_start = w.backend_start"
+                                      " WHERE w.sink = $1 AND a.usename = current_user AND a.state <> 'idle' "
+                                      "AND a.pid <> pg_catalog.pg_backend_pid()";
     static const char lock[] = "SELECT pg_catalog.pg_advisory_xact_lock(1298232, pg_catalog.hashtext($1))";
     static const char workers[] =
         "UPDATE millrace.sink_worker SET epoch = epoch + 1, owner = NULL, seen = '-infinity', commit_seq = 0,"
-        " commits_next = 0, generation = 0, commit_lsn = 0, ordinal = 0, commit_us = 0, rebuild = true, pipeline = NULL"
+        " commits_next = 0, generation = 0, commit_lsn = 0, ordinal = 0, commit_us = 0, rebuild = true, "
+        "pipeline = NULL"
         " WHERE sink = $1";
     static const char offsets[] = "DELETE FROM millrace.sink_offset WHERE sink = $1";
     static const char tables[] =

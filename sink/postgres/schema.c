@@ -31,7 +31,8 @@ static const char create_sql[] =
     "CREATE TABLE IF NOT EXISTS millrace.sink_table ("
     " sink text, schema text, name text, written boolean NOT NULL DEFAULT false, stale boolean NOT NULL "
     "DEFAULT false,"
-    " incarnation bigint, source text, filter text, source_columns text[], columns text[], parked_reason text, parked_at timestamptz, PRIMARY KEY (sink, schema, name));"
+    " incarnation bigint, source text, filter text, source_columns text[], columns text[], parked_reason "
+    "text, parked_at timestamptz, PRIMARY KEY (sink, schema, name));"
     "COMMIT";
 
 enum code progress_schema_exists(struct session *s, bool *ret, struct err *err) {

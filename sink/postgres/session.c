@@ -26,8 +26,8 @@ int64_t session_due(const struct session *s) {
     return s->deadline_us && s->deadline_us < due ? s->deadline_us : due;
 }
 
-/* PQcancel blocks for as long as the network does; a peer that leaves sent bytes unacknowledged is not asked.
- */
+/* PQcancel blocks for as long as the network does; a peer that leaves sent bytes unacknowledged is not
+ * asked. */
 static bool peer_acknowledges(const PGconn *conn) {
     struct tcp_info info;
     socklen_t len = sizeof info;
@@ -131,8 +131,8 @@ enum code session_failed(struct session *s, const PGresult *result, struct err *
     return outcome_set(result, s->about, err);
 }
 
-/* Reads all results of what was sent; keeps the last good one, or reports the first failure. Stops at COPY.
- */
+/* Reads all results of what was sent; keeps the last good one, or reports the first failure. Stops at
+ * COPY. */
 static enum code collect(struct session *s, int64_t deadline, PGresult **ret, struct err *err) {
     enum code outcome = OK;
     for (;;) {
@@ -153,7 +153,8 @@ static enum code collect(struct session *s, int64_t deadline, PGresult **ret, st
         if (status == PGRES_COPY_IN)
             return outcome;
         if (status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH)
-            return err_set(err, RETRY, ERR_TARGET_UNREACHABLE, "the replica sends rows that nobody asked for");
+            return err_set(err, RETRY, ERR_TARGET_UNREACHABLE,
+                           "the replica sends rows that nobody asked for");
         if (now(s) >= deadline)
             return err_set(err, RETRY, ERR_TARGET_UNREACHABLE, "the replica's answer has no end");
     }
@@ -224,8 +225,8 @@ enum code session_patient(struct session *s, bool patient, struct err *err) {
     return session_script(s, buf_cstr(&sql), err);
 }
 
-/* A script whose failure ends the session. Not ended by the stop; the SQLSTATE of the newest failure is kept.
- */
+/* A script whose failure ends the session. Not ended by the stop; the SQLSTATE of the newest failure is
+ * kept. */
 static void last_words(struct session *s, const char *sql) {
     bool deaf = s->deaf;
     s->deaf = true;

@@ -16,7 +16,7 @@ struct session {
     int version;       /* 150020 */
     bool role_replica; /* session_replication_role is replica: neither triggers nor foreign keys act */
     bool in_transaction;
-    bool patient;      /* what runs takes as long as a table is large: no limit, here or there */
+    bool patient;        /* what runs takes as long as a table is large: no limit, here or there */
     bool deaf;           /* closing: the stop is no longer looked at */
     int64_t deadline_us; /* of everything, 0 = none */
     int64_t backend_pid;
@@ -82,8 +82,8 @@ MUST_CHECK enum code pipeline_end(struct session *s, int n, uint64_t *done, stru
 uint64_t result_rows(const PGresult *result);
 /* A field as text, NULL for SQL NULL. */
 const char *result_text(const PGresult *result, int row, int column);
-/* The same where NULL cannot be right: "". All of these take a server that answers with fewer rows or columns than it was
- * asked for: text NULL or "", 0, false. */
+/* The same where NULL cannot be right: "". All of these take a server that answers with fewer rows or columns
+ * than it was asked for: text NULL or "", 0, false. */
 const char *result_name(const PGresult *result, int row, int column);
 int64_t result_int(const PGresult *result, int row, int column);
 bool result_bool(const PGresult *result, int row, int column);

@@ -1,5 +1,5 @@
-/* quickstart: whether a PostgreSQL replica holds rows already where ours are to be written. Changes nothing.
- */
+/* quickstart: whether a PostgreSQL replica holds rows already where ours are to be written. Changes
+ * nothing. */
 #include "sink/postgres/postgres.h"
 
 static const char look_sql[] = "SELECT pg_catalog.current_database(), true, "

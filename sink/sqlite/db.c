@@ -230,8 +230,8 @@ bool db_in_transaction(const struct db *db) {
     return db->conn && !sqlite3_get_autocommit(db->conn);
 }
 
-/* What is written to a file that has no name any more is gone with us; in its place stands another replica.
- */
+/* What is written to a file that has no name any more is gone with us; in its place stands another
+ * replica. */
 static enum code check_in_place(struct db *db, struct err *err) {
     int moved = 0;
     int result = sqlite3_file_control(db->conn, "main", SQLITE_FCNTL_HAS_MOVED, &moved);

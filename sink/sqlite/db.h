@@ -60,8 +60,8 @@ MUST_CHECK enum code db_prepare(struct db *db, const char *sql, sqlite3_stmt **r
 /* The same for a statement that is kept, once: nothing if *stmt is there. */
 MUST_CHECK enum code db_keep(struct db *db, const char *sql, sqlite3_stmt **stmt, struct err *err);
 void db_bind(sqlite3_stmt *stmt, const struct param *params, size_t n);
-/* One step: *row tells whether there is one. After the last row, and after a failure, the statement is reset.
- */
+/* One step: *row tells whether there is one. After the last row, and after a failure, the statement is
+ * reset. */
 MUST_CHECK enum code db_step(struct db *db, sqlite3_stmt *stmt, bool *row, struct err *err);
 /* Runs a bound statement that gives no rows; `changes` may be NULL. */
 MUST_CHECK enum code db_finish(struct db *db, sqlite3_stmt *stmt, int64_t *changes, struct err *err);

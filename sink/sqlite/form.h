@@ -39,8 +39,8 @@ struct form {
     const struct column *column;
 };
 
-/* How `to` holds values of `column`. False: it cannot hold all of them exactly. The column must outlive ret.
- */
+/* How `to` holds values of `column`. False: it cannot hold all of them exactly. The column must outlive
+ * ret. */
 bool form_between(const struct column *column, const struct form_type *to, struct form *ret);
 /* Whether a column for `from` can become one for the source's column without changing a value. */
 bool form_widens(const struct form_type *from, const struct column *column);

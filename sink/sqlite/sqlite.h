@@ -20,8 +20,8 @@ struct any_column {
     int ours;         /* index in the source's columns; -1: it is the replica's own */
 };
 
-/* One version of a table, bound to the replica's table. Cached by digest until the replica's table changes.
- */
+/* One version of a table, bound to the replica's table. Cached by digest until the replica's table
+ * changes. */
 struct replica {
     struct replica *next;
     struct arena arena;

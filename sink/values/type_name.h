@@ -21,6 +21,6 @@ bool type_parse(const char *text, struct type_name *ret);
 /* True if a column of type `to` holds every value of type `from` without changing it, and ALTER ... TYPE from
  * `from` to `to` changes no value either. */
 bool type_widens(const struct type_name *from, const struct type_name *to);
-/* True if it is text without a limit, which holds the exact text of every type. It is also how a type that changed in
- * the source is passed: older rows of the journal have the old one, newer rows the new one. */
+/* True if it is text without a limit, which holds the exact text of every type. It is also how a type that
+ * changed in the source is passed: older rows of the journal have the old one, newer rows the new one. */
 bool type_holds_any(const struct type_name *type);

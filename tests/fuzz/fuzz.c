@@ -5,8 +5,7 @@
 #include "schemas/decode.h"
 #include "schemas/decode_value.h"
 
-/* ---- the tape
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the tape ---- */
 
 void tape_init(struct tape *tape, const uint8_t *data, size_t size) {
     *tape = (struct tape){.p = data, .end = data + size};
@@ -64,8 +63,7 @@ void tape_put(struct buf *to, struct slice bytes) {
     buf_put_slice(to, bytes);
 }
 
-/* ---- schemas in memory
- * --------------------------------------------------------------------------------------- */
+/* ---- schemas in memory ---- */
 
 struct fuzz_store {
     struct schema_store base;
@@ -111,8 +109,7 @@ struct schema_store *fuzz_store_new(void) {
     return &s->base;
 }
 
-/* ---- values
- * -------------------------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 /* Avro keeps the bits of a double; a NaN is one whatever its bits are (a float of 32 bits may quieten it). */
 static bool double_same(double a, double b) {
@@ -147,8 +144,7 @@ void value_check(const struct column *column, const struct value *value) {
         HOLDS(text_valid(value->s), "kind %s", kind_name(column->kind));
 }
 
-/* ---- changes
- * ------------------------------------------------------------------------------------------------- */
+/* ---- changes ---- */
 
 static const struct encoder_identity identity = {.connector = "postgresql", .name = "shop", .database = "db"};
 

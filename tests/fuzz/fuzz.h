@@ -1,8 +1,8 @@
 /* What the fuzz targets share: taking an input apart, schemas in memory, and comparing changes.
  *
  * A target reads its input as a tape: numbers, and chunks of a length in two bytes and the bytes. Chunks are
- * copied to memory of exactly their size, so that the address sanitizer sees a read one byte past their end.
- */
+ * copied to memory of exactly their size, so that the address sanitizer sees a read one byte past their
+ * end. */
 #pragma once
 
 #include <stdio.h>
@@ -28,8 +28,7 @@ size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t size_max); /* libFuzz
         }                                                                                  \
     } while (0)
 
-/* ---- the tape
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the tape ---- */
 
 enum { CHUNKS_MAX = 4096 };
 struct tape {
@@ -49,14 +48,12 @@ const char *tape_text(struct tape *tape); /* a chunk up to its first NUL, NUL-te
 /* Appends a chunk: how seeds are written. */
 void tape_put(struct buf *to, struct slice bytes);
 
-/* ---- schemas in memory
- * --------------------------------------------------------------------------------------- */
+/* ---- schemas in memory ---- */
 
 /* Refuses what is no UTF-8, as every real store does. */
 struct schema_store *fuzz_store_new(void);
 
-/* ---- changes
- * ------------------------------------------------------------------------------------------------- */
+/* ---- changes ---- */
 
 /* One record for each kind of change; the encoder is for the change's table. Refused is fine; what is
  * accepted must come back as it was, from the record and from a delete's tombstone, and hash to the same

@@ -66,8 +66,7 @@ enum code __wrap_pgsource_query(PGconn *conn, const struct source_env *env, int6
     return OK;
 }
 
-/* ---- one change
- * ---------------------------------------------------------------------------------------------- */
+/* ---- one change ---- */
 
 static void print_row(const struct table *table, const struct value *row) {
     struct buf text = {0};
@@ -94,8 +93,7 @@ static void take_change(const struct change *change, struct position *last) {
     round_trip(&trip, change);
 }
 
-/* ---- the source
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the source ---- */
 
 static void take_frame(struct pg_source *s, struct position *last, bool *over) {
     uint64_t lsn = tape_number(&tape, 8);

@@ -32,8 +32,7 @@ int64_t __wrap_backoff_next_ms(struct backoff *b, const struct clock *c) {
     return atomic_load(&given) < n_answers ? 0 : TIMEOUT_MS;
 }
 
-/* ---- the peer
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the peer ---- */
 
 CURL *__real_curl_easy_init(void);
 CURL *__wrap_curl_easy_init(void);
@@ -93,8 +92,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     return 0;
 }
 
-/* ---- questions
- * ------------------------------------------------------------------------------------------------- */
+/* ---- questions ---- */
 
 static void read_answers(struct tape *tape) {
     static const char *const statuses[8] = {

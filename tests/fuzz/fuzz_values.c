@@ -56,8 +56,7 @@ static void modified(struct pg_type *type, uint32_t bits, char text[32]) {
     type->text = text;
 }
 
-/* ---- one value
- * --------------------------------------------------------------------------------------------------- */
+/* ---- one value ---- */
 
 /* Through Avro, as a key and as a nullable column, both in one table. */
 static void through_avro(const struct column *column, const struct value *value) {

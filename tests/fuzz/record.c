@@ -23,8 +23,7 @@ static void put_number(struct buf *to, uint64_t number, int bytes) {
         buf_putc(to, (char)(number >> (8 * i)));
 }
 
-/* ---- what the server sends
- * --------------------------------------------------------------------------------------- */
+/* ---- what the server sends ---- */
 
 typedef enum code query_f(PGconn *conn, const struct source_env *env, int64_t wait_ms, const char *doing,
                           const char *sql, PGresult **ret, struct err *err);
@@ -121,8 +120,7 @@ const char *__wrap_decode_copy_line(const struct relation *relation, char *line,
     return __real_decode_copy_line(relation, line, len, ret);
 }
 
-/* ---- what becomes of it
- * ------------------------------------------------------------------------------------------ */
+/* ---- what becomes of it ---- */
 
 struct table_tape {
     const struct table *table;
@@ -202,8 +200,7 @@ static void write_tapes(const char *folder, const char *name) {
     }
 }
 
-/* ---- capturing
- * --------------------------------------------------------------------------------------------------- */
+/* ---- capturing ---- */
 
 static enum code capture(const struct pg_options *options, const struct source_env *env, const char *folder,
                          struct err *err) {

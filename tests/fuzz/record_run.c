@@ -77,8 +77,8 @@ static void check_schema(struct slice json) {
     buf_free(&twice);
 }
 
-/* Each header tells the shape of the table that the first schema describes: else every schema that was changed would
- * be refused before it is used. */
+/* Each header tells the shape of the table that the first schema describes: else every schema that was
+ * changed would be refused before it is used. */
 static void tell_shape(struct slice header, uint32_t shape) {
     char bytes[] = {(char)(shape >> 24), (char)(shape >> 16), (char)(shape >> 8), (char)shape};
     if (header.len >= HEADER_SHAPE + sizeof bytes)

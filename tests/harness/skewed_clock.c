@@ -1,6 +1,7 @@
 /* Preloaded into a program: its wall clock is off by the seconds that the file SKEWED_CLOCK holds, from the
  * moment on at which they are written there. The monotonic clock goes on as it does when somebody sets a
- * machine's time, and a wait that is given an end by the wall clock ends when this program's clock says so. */
+ * machine's time, and a wait that is given an end by the wall clock ends when this program's clock says
+ * so. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -54,7 +54,7 @@ bool maria_same_shape(const struct maria_table *a, const struct maria_table *b) 
     return true;
 }
 
-/* ---- shapes ------------------------------------------------------------------------------------------ */
+/* ---- shapes ---- */
 
 static struct maria_column *add_column(struct maria_catalog *c, struct maria_table *t) {
     if ((t->n_columns & (t->n_columns - 1)) == 0) { /* full at each power of two */
@@ -103,7 +103,7 @@ static void finish(struct maria_catalog *c, const struct maria_options *o, struc
     table->digest = table_digest(table);
 }
 
-/* ---- the server's ------------------------------------------------------------------------------------ */
+/* ---- the server's ---- */
 
 #define NOT_SYSTEM(column) column " NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')"
 
@@ -210,7 +210,7 @@ enum code maria_catalog_server(MYSQL *db, const struct maria_options *o, struct 
     return code;
 }
 
-/* ---- the registry's ---------------------------------------------------------------------------------- */
+/* ---- the registry's ---- */
 
 static enum code registry_tables(MYSQL *db, const struct maria_options *o, struct maria_catalog *c,
                                  struct err *err) {
@@ -255,8 +255,7 @@ enum code maria_catalog_registry(MYSQL *db, const struct maria_options *o, struc
     return code;
 }
 
-/* ---- what tells whether it is still the same ------------------------------------------------------------
- */
+/* ---- what tells whether it is still the same ---- */
 
 /* The triggers of several pipelines stand side by side in a table's database. */
 void maria_trigger_name(const struct maria_options *o, const struct maria_table *table, char event,
@@ -327,7 +326,7 @@ enum code maria_catalog_marks(MYSQL *db, const struct maria_options *o, struct m
     return code;
 }
 
-/* ---- what cannot be captured --------------------------------------------------------------------------- */
+/* ---- what cannot be captured ---- */
 
 static bool has_control(const char *name) {
     for (; *name; name++)
@@ -365,7 +364,7 @@ enum err_id maria_refused(const struct maria_table *t, struct buf *why) {
     return ERR_SOURCE_TABLE;
 }
 
-/* ---- triggers ------------------------------------------------------------------------------------------ */
+/* ---- triggers ---- */
 
 void maria_put_trigger_body(struct buf *sql, const struct maria_options *o, const struct maria_table *t,
                             char event) {

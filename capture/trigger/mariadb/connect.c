@@ -23,7 +23,7 @@ void maria_free_result(MYSQL_RES **result) {
     *result = NULL;
 }
 
-/* ---- quoting --------------------------------------------------------------------------------------- */
+/* ---- quoting ---- */
 
 void maria_put_name(struct buf *sql, const char *name) {
     buf_putc(sql, '`');
@@ -51,7 +51,7 @@ void maria_put_string(struct buf *sql, const char *text) {
     buf_putc(sql, '\'');
 }
 
-/* ---- errors ---------------------------------------------------------------------------------------- */
+/* ---- errors ---- */
 
 static bool is_one_of(unsigned number, const unsigned *list) {
     for (; *list; list++)
@@ -122,7 +122,7 @@ enum code maria_error(MYSQL *db, const char *doing, struct err *err) {
     return err_set(err, FATAL, ERR_SOURCE_SETTING, "%s: %s (error %u)", doing, message, number);
 }
 
-/* ---- asking ---------------------------------------------------------------------------------------- */
+/* ---- asking ---- */
 
 enum code maria_exec(MYSQL *db, const char *doing, const char *sql, struct err *err) {
     if (mysql_real_query(db, sql, strlen(sql)) != 0)
@@ -153,7 +153,7 @@ enum code maria_number(MYSQL *db, const char *doing, const char *sql, uint64_t *
     return code;
 }
 
-/* ---- connecting ------------------------------------------------------------------------------------ */
+/* ---- connecting ---- */
 
 static bool host_is_local(const char *host) {
     return !host || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||

@@ -44,7 +44,7 @@ static struct cut *cut_add(struct maria_feed *f) {
     return &f->cuts[f->n_cuts++];
 }
 
-/* ---- loading ----------------------------------------------------------------------------------------- */
+/* ---- loading ---- */
 
 enum code cuts_load(struct maria_feed *f, uint64_t commit, struct err *err) {
     CLEANUP_BUF sql = {0};
@@ -75,7 +75,7 @@ enum code cuts_load(struct maria_feed *f, uint64_t commit, struct err *err) {
     return code;
 }
 
-/* ---- claiming ---------------------------------------------------------------------------------------- */
+/* ---- claiming ---- */
 
 static enum code views_open(struct maria_feed *f, struct err *err) {
     static const char begin[] = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
@@ -257,7 +257,7 @@ enum code cuts_claim_all(struct maria_feed *f, struct err *err) {
     return code ? code : maria_exec(f->witness, doing_claim, "COMMIT", err);
 }
 
-/* ---- deleting ---------------------------------------------------------------------------------------- */
+/* ---- deleting ---- */
 
 static uint64_t floor_of(const struct maria_feed *f, uint64_t trx) {
     for (int i = 0; i < f->n_writers; i++)

@@ -1,5 +1,5 @@
-/* The feed of a MariaDB source: sessions, the only reader's place, and the stream of change rows cut by cut.
- */
+/* The feed of a MariaDB source: sessions, the only reader's place, and the stream of change rows cut by
+ * cut. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -19,7 +19,7 @@ enum {
 
 static const char doing[] = "reading the change table";
 
-/* ---- sessions ---------------------------------------------------------------------------------------- */
+/* ---- sessions ---- */
 
 static void name_tables(struct maria_feed *f) {
     CLEANUP_BUF name = {0};
@@ -126,7 +126,7 @@ static enum code feed_stream(struct feed *feed, const char *start, uint64_t comm
     return code ? code : cuts_load(f, commit, err);
 }
 
-/* ---- rows -------------------------------------------------------------------------------------------- */
+/* ---- rows ---- */
 
 enum code maria_row_values(struct maria_feed *f, const struct maria_table *t, const char *data,
                            unsigned long len, struct value **ret, struct err *err) {
@@ -244,7 +244,7 @@ static enum code cut_next(struct maria_feed *f, struct feed_item *ret, struct er
     return cut->whole ? OK : AGAIN;
 }
 
-/* ---- the stream -------------------------------------------------------------------------------------- */
+/* ---- the stream ---- */
 
 /* One deletion before each look for more, so that neither starves the other. */
 static enum code look_for_more(struct maria_feed *f, struct err *err) {

@@ -28,8 +28,7 @@ static void put_ours(struct plan *p, const char *table) {
     maria_put_table(p->sql, p->options->database, table);
 }
 
-/* ---- change table and registry ---------------------------------------------------------------------------
- */
+/* ---- change table and registry ---- */
 
 static const struct {
     const char *name, *columns;
@@ -97,8 +96,7 @@ static void renew(struct plan *p, const char *why) {
     buf_puts(p->sql, ";\n");
 }
 
-/* ---- triggers
- * ---------------------------------------------------------------------------------------------- */
+/* ---- triggers ---- */
 
 static void put_triggers(struct plan *p, const struct maria_table *t) {
     static const char events[] = "iud";
@@ -165,8 +163,7 @@ static void put_registered(struct plan *p, const struct maria_table *t) {
     buf_puts(p->sql, ";\n");
 }
 
-/* ---- what was not captured
- * ----------------------------------------------------------------------------------- */
+/* ---- what was not captured ---- */
 
 static const struct maria_column *column_named(const struct maria_table *t, const char *name) {
     for (int i = 0; i < t->n_columns; i++)
@@ -230,8 +227,7 @@ static void put_triggers_and_rows(struct plan *p, const struct maria_table *t, c
     buf_puts(p->sql, ";\nUNLOCK TABLES;\n");
 }
 
-/* ---- tables
- * -------------------------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 static void put_heading(struct plan *p, const struct maria_table *t, const char *what) {
     buf_printf(p->sql, "\n-- %s.%s: %s\n", t->schema, t->name, what);
@@ -345,8 +341,7 @@ static enum code plan_strays(struct plan *p, MYSQL *db, bool all, struct err *er
     return code;
 }
 
-/* ---- the script
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the script ---- */
 
 static void plan_free(struct plan *p) {
     maria_catalog_free(&p->server);

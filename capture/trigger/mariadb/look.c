@@ -10,8 +10,7 @@
 
 static const char doing[] = "looking at the installation";
 
-/* ---- the installation
- * -------------------------------------------------------------------------------------- */
+/* ---- the installation ---- */
 
 static enum code look_source(struct maria_feed *f, struct feed_look *ret, struct err *err) {
     CLEANUP_BUF sql = {0};
@@ -76,8 +75,7 @@ static enum code look_size(struct maria_feed *f, struct feed_look *ret, struct e
     return code;
 }
 
-/* ---- tables
- * ------------------------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 static void find_table(struct feed_look *ret, enum err_id id, const char *name, const struct maria_table *t,
                        const char *what, const char *mend) {
@@ -138,8 +136,7 @@ static enum code look_tables(struct maria_feed *f, struct feed_look *ret,
     return code;
 }
 
-/* ---- the server
- * --------------------------------------------------------------------------------------------- */
+/* ---- the server ---- */
 
 static enum code look_server(struct maria_feed *f, struct feed_look *ret, struct err *err) {
     uint64_t flush, read_only;
@@ -191,8 +188,7 @@ enum code maria_look(struct feed *feed, int64_t wait_ms, struct feed_look *ret, 
     return code;
 }
 
-/* ---- while it is read
- * ----------------------------------------------------------------------------------------- */
+/* ---- while it is read ---- */
 
 enum code maria_look_for_stale(struct maria_feed *f, struct err *err) {
     struct maria_catalog registry = {0};

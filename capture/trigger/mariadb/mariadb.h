@@ -99,8 +99,8 @@ MUST_CHECK enum code maria_look_for_stale(struct maria_feed *f, struct err *err)
 MUST_CHECK enum code maria_look_begin(struct maria_feed *f, struct err *err);
 /* The same again while reading: FATAL with what look() finds, or with another installation. */
 MUST_CHECK enum code maria_look_again(struct maria_feed *f, struct err *err);
-/* Appends the statements that make the change table and what belongs to it; they change nothing where it is.
- */
+/* Appends the statements that make the change table and what belongs to it; they change nothing where it
+ * is. */
 void maria_put_home(struct buf *sql, const struct maria_options *options);
 /* Whether there is an installation; *ret_number: the greatest table number it ever gave. */
 MUST_CHECK enum code maria_installed(MYSQL *db, const struct maria_options *options, bool *ret,

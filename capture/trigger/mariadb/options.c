@@ -37,7 +37,7 @@ const struct option_table maria_options = {
     .size = sizeof(struct maria_options),
 };
 
-/* ---- URL --------------------------------------------------------------------------------------------- */
+/* ---- URL ---- */
 
 static int hex(char c) {
     return c >= '0' && c <= '9'   ? c - '0'
@@ -129,7 +129,7 @@ const char *maria_database(const void *opaque) {
     return o->captured;
 }
 
-/* ---- selection ------------------------------------------------------------------------------------- */
+/* ---- selection ---- */
 
 /* The pattern's first dot parts database from table; a pattern without one means any database's table of that
  * name. */

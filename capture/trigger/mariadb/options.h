@@ -22,8 +22,8 @@ struct maria_options {
 
 extern const struct option_table maria_options;
 
-/* The parts of mysql://user:password@host:port/database?socket=PATH, in the arena; NULL or 0 where not given.
- */
+/* The parts of mysql://user:password@host:port/database?socket=PATH, in the arena; NULL or 0 where not
+ * given. */
 struct maria_url {
     const char *user, *password, *host, *database, *socket;
     unsigned port;

@@ -71,7 +71,7 @@ static const struct type_row *type_of(const struct maria_column *column) {
     return NULL;
 }
 
-/* ---- kinds ------------------------------------------------------------------------------------------- */
+/* ---- kinds ---- */
 
 static bool is_date(enum kind kind) {
     return kind == KIND_DATE || kind == KIND_TIMESTAMP || kind == KIND_ZONED_TIMESTAMP;
@@ -126,7 +126,7 @@ const char *maria_column_kind(const struct maria_column *column, int dates, stru
     return NULL;
 }
 
-/* ---- asking for a row -------------------------------------------------------------------------------- */
+/* ---- asking for a row ---- */
 
 static const struct {
     const char *before, *after;
@@ -180,7 +180,7 @@ void maria_put_row(struct buf *sql, const struct maria_column *columns, int n, c
     buf_putc(sql, ')');
 }
 
-/* ---- reading a row ----------------------------------------------------------------------------------- */
+/* ---- reading a row ---- */
 
 struct field {
     bool null, quoted;

@@ -15,7 +15,7 @@ static struct pgtrigger *self(struct feed *feed) {
     return (struct pgtrigger *)feed;
 }
 
-/* ---- sessions -------------------------------------------------------------------------------------- */
+/* ---- sessions ---- */
 
 static enum code check_options(const struct pgtrigger_options *o, struct err *err) {
     if (strspn(o->schema, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(o->schema) && *o->schema &&
@@ -84,7 +84,7 @@ static enum code feed_claim(struct feed *feed, struct err *err) {
                    s->o.schema, pgsource_text(res, 0, 1));
 }
 
-/* ---- installation ---------------------------------------------------------------------------------- */
+/* ---- installation ---- */
 
 static enum code feed_look_(struct feed *feed, int64_t wait_ms, struct feed_look *ret, struct err *err) {
     struct pgtrigger *s = self(feed);
@@ -118,15 +118,15 @@ static enum code feed_run(struct feed *feed, const char *sql, struct err *err) {
                           "running the script (millrace source ... --print shows it)", sql, &res, err);
 }
 
-/* ---- snapshot -------------------------------------------------------------------------------------- */
+/* ---- snapshot ---- */
 
 static enum code tell(struct pgtrigger *s, PGconn *conn, const char *sql, struct err *err) {
     CLEANUP_RESULT *res = NULL;
     return pgsource_query(conn, &s->env, 10000, "setting up a session", sql, &res, err);
 }
 
-/* A change table that is locked is waited for by the stream, which never blocks, and left alone by deletion.
- */
+/* A change table that is locked is waited for by the stream, which never blocks, and left alone by
+ * deletion. */
 enum code pgtrigger_begin(struct pgtrigger *s, struct err *err) {
     struct arena arena = {0};
     struct pg_rels rels;
@@ -213,10 +213,10 @@ static int feed_fds(struct feed *feed, struct pollfd *fds, int n, int64_t *deadl
     return 1;
 }
 
-/* ---- service --------------------------------------------------------------------------------------- */
+/* ---- service ---- */
 
-/* One batch of rows that are durable in the journal. A change table that is locked is left for the next time.
- */
+/* One batch of rows that are durable in the journal. A change table that is locked is left for the next
+ * time. */
 static enum code delete_some(struct pgtrigger *s, struct err *err) {
     CLEANUP_BUF sql = {0}, table = {0};
     put_table(&table, s->o.schema, "changes");
@@ -289,7 +289,7 @@ static struct feed_gauge feed_gauge_(struct feed *feed) {
     return g;
 }
 
-/* ---- the kind -------------------------------------------------------------------------------------- */
+/* ---- the kind ---- */
 
 const struct feed_ops pgtrigger_feed = {
     .connect = feed_connect,

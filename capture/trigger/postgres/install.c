@@ -6,7 +6,9 @@ bool install_takes(const struct pg_rel *rel) {
     return rel->object && rel->selected == SELECTION_TAKEN && rel->persistence == 'p';
 }
 
-/* ---- a small template language: @S the quoted schema, @L its name as a literal, @R the reading role as a
+/* ---- a small template language ---- */
+
+/* @S the quoted schema, @L its name as a literal, @R the reading role as a
  * literal, @T the quoted table, @O its OID, @N its name as a literal, @M its schema's */
 
 struct words {
@@ -420,8 +422,10 @@ void install_put(const struct pgtrigger_options *o, const struct pg_rels *rels, 
     buf_puts(
         sql,
         "-- Millrace: change table and triggers. Run as the role that owns the tables; safe to run again.\n"
-        "-- Writers of the tables wait until it is through. From then on lastval() after a write of theirs tells of\n"
-        "-- the change table's ids: applications that use it are to take INSERT ... RETURNING or currval().\nBEGIN;\n");
+        "-- Writers of the tables wait until it is through. From then on lastval() after a write of theirs "
+        "tells of\n"
+        "-- the change table's ids: applications that use it are to take INSERT ... RETURNING or "
+        "currval().\nBEGIN;\n");
     buf_puts(sql, session_sql);
     put(sql, schema_sql, w);
     put(sql, tables_sql, w);

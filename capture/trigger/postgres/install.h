@@ -24,7 +24,7 @@ enum { PGTRIGGER_FORMAT = 1 };
 void install_put(const struct pgtrigger_options *options, const struct pg_rels *rels, const uint32_t *dropped,
                  int n_dropped, struct buf *sql);
 /* The script that removes everything; `registered`: all tables with triggers. */
-void uninstall_put(const struct pgtrigger_options *options, const struct pg_rels *rels, const uint32_t *registered,
-                   int n_registered, struct buf *sql);
+void uninstall_put(const struct pgtrigger_options *options, const struct pg_rels *rels,
+                   const uint32_t *registered, int n_registered, struct buf *sql);
 /* A table gets triggers: selected, permanent, and no partition of a selected table. */
 bool install_takes(const struct pg_rel *rel);

@@ -50,7 +50,7 @@ static enum code ask(struct looking *l, const char *template, PGresult **ret, st
                           err);
 }
 
-/* ---- the change table ------------------------------------------------------------------------------ */
+/* ---- the change table ---- */
 
 static const char exists_sql[] =
     "SELECT count(c.oid), coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE')), false), "
@@ -211,7 +211,7 @@ static void look_size(struct looking *l) {
         feed_find(l->ret, FEED_OK, ERR_NONE, "change-table", what, "");
 }
 
-/* ---- triggers -------------------------------------------------------------------------------------- */
+/* ---- triggers ---- */
 
 static const char watch_sql[] =
     "SELECT t.name, c.oid IS NULL, c.oid IS NOT NULL AND to_regclass(t.name) IS DISTINCT FROM "
@@ -333,7 +333,7 @@ enum code pgtrigger_registered(PGconn *sql, const struct pgtrigger_options *o, c
     return OK;
 }
 
-/* ---- the tables ------------------------------------------------------------------------------------ */
+/* ---- the tables ---- */
 
 static void look_unselected(struct looking *l, const struct pg_rels *rels, const uint32_t *dropped, int n) {
     CLEANUP_TROUBLE unselected = {0};
@@ -432,7 +432,7 @@ enum code pgtrigger_look(PGconn *sql, const struct pgtrigger_options *o, const s
     return code;
 }
 
-/* ---- while capture runs ------------------------------------------------------------------------------ */
+/* ---- while capture runs ---- */
 
 static enum code watch_triggers(struct looking *l, int64_t *ret_bytes, struct err *err) {
     CLEANUP_RESULT *res = NULL;

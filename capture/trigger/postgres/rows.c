@@ -16,7 +16,7 @@ void layouts_free(struct layouts *l) {
     free(l->scratch);
 }
 
-/* ---- shapes ---------------------------------------------------------------------------------------- */
+/* ---- shapes ---- */
 
 /* The list of columns behind a number. The caller owns *ret. */
 static enum code read_shape(struct layouts *l, uint32_t relid, const char *shape, char **ret,
@@ -129,10 +129,10 @@ enum code layouts_find(struct layouts *l, uint32_t relid, const char *shape, str
     return code;
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------ */
+/* ---- rows ---- */
 
-/* One field from *p on; leaves *p at the comma or the end. Quotes and backslashes are doubled inside quotes.
- */
+/* One field from *p on; leaves *p at the comma or the end. Quotes and backslashes are doubled inside
+ * quotes. */
 static const char *read_field(char **p, struct pgoutput_field *ret) {
     char *in = *p, *out = in, *start = in;
     if (*in != '"') {

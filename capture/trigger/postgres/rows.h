@@ -31,6 +31,6 @@ void layouts_free(struct layouts *layouts);
  * row. RETRY/SOURCE_UNREACHABLE; FATAL/SOURCE_PROTOCOL, CONFIG. */
 MUST_CHECK enum code layouts_find(struct layouts *layouts, uint32_t relid, const char *shape,
                                   struct layout **ret, struct err *err);
-/* Reads the text of a whole row, rewriting it in place. NULL, or why it is none of this layout (static text).
- */
+/* Reads the text of a whole row, rewriting it in place. NULL, or why it is none of this layout (static
+ * text). */
 const char *layout_read(const struct layout *layout, char *text, struct pgoutput_row *ret);

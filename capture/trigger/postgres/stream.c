@@ -14,7 +14,7 @@ static struct pgtrigger *self(struct feed *feed) {
     return (struct pgtrigger *)feed;
 }
 
-/* ---- questions ------------------------------------------------------------------------------------- */
+/* ---- questions ---- */
 
 static void put_last(struct buf *sql, const struct pgtrigger *s) {
     buf_puts(sql, "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM ");
@@ -138,7 +138,7 @@ enum code pgtrigger_bound_now(struct pgtrigger *s, uint64_t *ret, struct err *er
     return OK;
 }
 
-/* ---- windows --------------------------------------------------------------------------------------- */
+/* ---- windows ---- */
 
 enum code pgtrigger_stream_begin(struct pgtrigger *s, uint64_t ended, uint64_t durable, struct err *err) {
     bound_start(&s->bound, ended);
@@ -258,7 +258,7 @@ static enum code after_window(struct pgtrigger *s, struct err *err) {
     return OK;
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------ */
+/* ---- rows ---- */
 
 enum { LAST, ID, XID, RELID, SHAPE, OPERATION, AT, OLD, NEW, N_FIELDS };
 

@@ -46,7 +46,7 @@ static void *grown(struct arena *arena, void *old, int n, size_t size) {
     return grown;
 }
 
-/* ---- the file's tables ----------------------------------------------------------------------------- */
+/* ---- the file's tables ---- */
 
 static struct lcolumn *column_of(const struct ltable *t, const char *name) {
     for (int i = 0; i < t->n_columns; i++)
@@ -184,7 +184,7 @@ enum code lcatalog_read(struct lfile *f, struct lcatalog *c, struct err *err) {
     return code;
 }
 
-/* ---- the registry's -------------------------------------------------------------------------------- */
+/* ---- the registry's ---- */
 
 void put_ladded(struct buf *out, const struct ltable *t) {
     json_t *root = json_object();

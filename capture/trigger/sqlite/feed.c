@@ -11,7 +11,7 @@
 
 enum { READ_PATIENCE_MS = 0, SERVICE_LOOK_US = 1000000 };
 
-/* ---- sessions -------------------------------------------------------------------------------------- */
+/* ---- sessions ---- */
 
 static void feed_close(struct feed *feed) {
     struct lsource *s = lself(feed);
@@ -74,7 +74,7 @@ static enum code feed_claim(struct feed *feed, struct err *err) {
     return code;
 }
 
-/* ---- looking --------------------------------------------------------------------------------------- */
+/* ---- looking ---- */
 
 enum code lsource_verify(struct lsource *s, struct err *err) {
     int64_t cookie;
@@ -109,7 +109,7 @@ enum code lsource_verify(struct lsource *s, struct err *err) {
     return OK;
 }
 
-/* ---- values ---------------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 static void put_cell(struct buf *out, const struct cell *cell) {
     if (cell->type == SQLITE_INTEGER)
@@ -150,7 +150,7 @@ enum code lsource_values(struct lsource *s, const struct ltable *t, const struct
     return OK;
 }
 
-/* ---- the rest -------------------------------------------------------------------------------------- */
+/* ---- the rest ---- */
 
 static int feed_fds(struct feed *feed, struct pollfd *fds, int n, int64_t *deadline_us) {
     struct lsource *s = lself(feed);

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 
-/* ---- errors ---------------------------------------------------------------------------------------- */
+/* ---- errors ---- */
 
 static bool not_allowed(int system_errno) {
     return system_errno == EACCES || system_errno == EPERM || system_errno == EISDIR ||
@@ -62,7 +62,7 @@ enum code lfile_failed(struct lfile *f, const char *doing, struct err *err) {
         id == ERR_SOURCE_REFUSED ? "; check the path, that it is a database, and who may write there" : "");
 }
 
-/* ---- opening --------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static const char settings[] =
     "PRAGMA synchronous = full; PRAGMA temp_store = memory; PRAGMA cache_size = -4096; PRAGMA mmap_size = 0;"
@@ -120,7 +120,7 @@ enum code lfile_in_place(struct lfile *f, struct err *err) {
                    f->options->path);
 }
 
-/* ---- statements ------------------------------------------------------------------------------------ */
+/* ---- statements ---- */
 
 void cleanup_lstmt(sqlite3_stmt **stmt) {
     sqlite3_finalize(*stmt);

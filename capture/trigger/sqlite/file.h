@@ -28,8 +28,8 @@ void cleanup_lstmt(sqlite3_stmt **stmt);
 #define CLEANUP_LSTMT __attribute__((cleanup(cleanup_lstmt))) sqlite3_stmt
 
 MUST_CHECK enum code lfile_prepare(struct lfile *file, const char *sql, sqlite3_stmt **ret, struct err *err);
-/* One step: *row tells whether there is one. After the last row, and after a failure, the statement is reset.
- */
+/* One step: *row tells whether there is one. After the last row, and after a failure, the statement is
+ * reset. */
 MUST_CHECK enum code lfile_step(struct lfile *file, sqlite3_stmt *stmt, bool *row, struct err *err);
 /* Any number of statements. What fails leaves no transaction open. */
 MUST_CHECK enum code lfile_run(struct lfile *file, const char *sql, struct err *err);

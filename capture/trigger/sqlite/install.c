@@ -67,7 +67,7 @@ static void put_drop(struct plan *p, int64_t shape) {
     }
 }
 
-/* ---- rows that are told anew ----------------------------------------------------------------------- */
+/* ---- rows that are told anew ---- */
 
 static void put_rows_head(struct plan *p, const struct ltable *t, int n, char op) {
     buf_puts(p->sql, "INSERT INTO millrace_changes (shape, op, at, number");
@@ -115,7 +115,7 @@ static void put_added_rows(struct plan *p, const struct ltable *t) {
     buf_puts(p->sql, ";\n");
 }
 
-/* ---- columns that were added ----------------------------------------------------------------------- */
+/* ---- columns that were added ---- */
 
 /* A default that is a plain number or text of the column's own kind, as the replica's text; others count as
  * NULL. */
@@ -157,7 +157,7 @@ static void put_added(struct plan *p, struct ltable *t, const struct ltable *reg
     put_added_rows(p, t);
 }
 
-/* ---- the script ------------------------------------------------------------------------------------ */
+/* ---- the script ---- */
 
 static bool has_column(const struct ltable *t, const char *name) {
     for (int i = 0; i < t->n_columns; i++)

@@ -68,7 +68,7 @@ enum code lstate_read(struct lfile *f, struct lstate *ret, struct err *err) {
     return code;
 }
 
-/* ---- triggers -------------------------------------------------------------------------------------- */
+/* ---- triggers ---- */
 
 /* Whether the trigger stands as it was made; *ret_place: in the order of creation. */
 static enum code check_trigger(struct lfile *f, const struct ltable *t, int64_t shape, enum ltrigger which,
@@ -142,7 +142,7 @@ static enum code check_triggers(struct lfile *f, const struct ltable *t, int64_t
     return why->len ? OK : check_order(f, t, oldest, newest, why, err);
 }
 
-/* ---- tables ---------------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 static bool same_column(const struct lcolumn *a, const struct lcolumn *b) {
     return strcmp(a->name, b->name) == 0 && strcmp(a->declared, b->declared) == 0 &&

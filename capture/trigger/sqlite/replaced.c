@@ -58,7 +58,7 @@ void lreplaced_free(struct lreplaced *r) {
     free(r);
 }
 
-/* ---- matching -------------------------------------------------------------------------------------- */
+/* ---- matching ---- */
 
 static bool same_row(const struct note *note, const struct ltable *t, const struct lrow *row) {
     if (note->table != t)
@@ -89,7 +89,7 @@ static bool came(const struct note *note, const struct ltable *t, const struct l
     return true;
 }
 
-/* ---- notes ----------------------------------------------------------------------------------------- */
+/* ---- notes ---- */
 
 /* Takes a note out of the list; the place then holds the next one. */
 static struct note *take(struct lreplaced *r, struct note **place) {

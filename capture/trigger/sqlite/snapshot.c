@@ -1,5 +1,5 @@
-/* All selected tables in one read transaction; what it sees of the change table is where the stream begins.
- */
+/* All selected tables in one read transaction; what it sees of the change table is where the stream
+ * begins. */
 #include "capture/trigger/sqlite/sqlite.h"
 
 static const struct ltable *table_at(const struct lsource *s, int *at) {

@@ -22,7 +22,7 @@
 #define INSTALL_MEND   "run: millrace source install --config FILE"
 #define LSOURCE_FORMAT 1
 
-/* ---- catalog.c ------------------------------------------------------------------------------------- */
+/* ---- catalog.c ---- */
 
 struct lcolumn {
     const char *name, *declared;
@@ -69,7 +69,7 @@ struct ltable *lcatalog_shape(const struct lcatalog *catalog, int64_t shape);
 /* The shape as the registry keeps what was added: {"column": "missing" or null}. */
 void put_ladded(struct buf *json, const struct ltable *table);
 
-/* ---- triggers.c ------------------------------------------------------------------------------------ */
+/* ---- triggers.c ---- */
 
 enum ltrigger {
     LTRIGGER_INSERT,
@@ -79,8 +79,8 @@ enum ltrigger {
     LTRIGGER_DISPLACE,
     LTRIGGERS
 };
-/* Name and whole statement of one trigger of a table; a table may lack one of the last two: nothing is put.
- */
+/* Name and whole statement of one trigger of a table; a table may lack one of the last two: nothing is
+ * put. */
 void put_ltrigger_name(struct buf *sql, int64_t shape, enum ltrigger which);
 void put_ltrigger(struct buf *sql, const struct ltable *table, int64_t shape, enum ltrigger which);
 /* SQL: the milliseconds since 1970; "v1, v2, .."; the columns with this before each name. */
@@ -89,7 +89,7 @@ void put_lvalues(struct buf *sql, int from, int n);
 void put_lcolumns(struct buf *sql, const struct ltable *table, const char *before);
 void put_lrowid(struct buf *sql, const struct ltable *table, const char *before);
 
-/* ---- look.c ---------------------------------------------------------------------------------------- */
+/* ---- look.c ---- */
 
 /* What the installation is, and what is wrong with it; reads in one view. */
 struct lstate {
@@ -113,12 +113,12 @@ feed_look_f lsource_look;
 MUST_CHECK enum code lsource_examine(struct lfile *file, const struct lsource_options *options,
                                      struct feed_look *ret, struct err *err);
 
-/* ---- install.c ------------------------------------------------------------------------------------- */
+/* ---- install.c ---- */
 
 feed_script_f lsource_script;
 feed_run_f lsource_run;
 
-/* ---- replaced.c ------------------------------------------------------------------------------------ */
+/* ---- replaced.c ---- */
 
 struct lrow { /* of the change table */
     int64_t id, shape, at_ms, number;
@@ -136,7 +136,7 @@ void lreplaced_see(struct lreplaced *replaced, const struct ltable *table, const
 /* The next row that was replaced, NULL: no more; valid until the next call. */
 const struct lrow *lreplaced_next(struct lreplaced *replaced);
 
-/* ---- watch.c --------------------------------------------------------------------------------------- */
+/* ---- watch.c ---- */
 
 /* Tells when the file was written to: inotify on the file and its -wal. Where the system has none to give,
  * the naps of the reader do. */
@@ -150,7 +150,7 @@ void lwatch_close(struct lwatch *watch);
 /* Something was written since the last call. */
 bool lwatch_taken(struct lwatch *watch);
 
-/* ---- feed.c ---------------------------------------------------------------------------------------- */
+/* ---- feed.c ---- */
 
 /* What tells a change row from any other that could ever have its id. */
 struct lseal {
@@ -200,7 +200,7 @@ MUST_CHECK enum code lsource_values(struct lsource *source, const struct ltable 
 /* Looks at the schema if it changed, inside the open transaction. */
 MUST_CHECK enum code lsource_verify(struct lsource *source, struct err *err);
 
-/* ---- stream.c, sweep.c ----------------------------------------------------------------------------- */
+/* ---- stream.c, sweep.c ---- */
 
 feed_stream_f lsource_stream;
 feed_next_f lsource_next;
@@ -210,7 +210,7 @@ MUST_CHECK enum code lsource_begin_stream(struct lsource *source, int64_t after,
 /* Deletes some of what is confirmed. */
 MUST_CHECK enum code lsource_sweep(struct lsource *source, struct err *err);
 
-/* ---- snapshot.c ------------------------------------------------------------------------------------ */
+/* ---- snapshot.c ---- */
 
 feed_snapshot_f lsource_snapshot;
 MUST_CHECK enum code lsnapshot_next(struct lsource *source, struct feed_item *ret, struct err *err);

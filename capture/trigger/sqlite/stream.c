@@ -9,7 +9,7 @@
 enum { FETCH_ROWS = 512, FETCH_BYTES = 1 << 20 };
 enum { NAP_US_MIN = 1000, NAP_US_MAX = 250000, LOCKED_TELL_US = 10000000 };
 
-/* ---- beginning ------------------------------------------------------------------------------------- */
+/* ---- beginning ---- */
 
 enum code lsource_begin_stream(struct lsource *s, int64_t after, struct err *err) {
     struct lstate state;
@@ -88,7 +88,7 @@ enum code lsource_stream(struct feed *feed, const char *start, uint64_t commit, 
     return code == AGAIN ? (err->code = RETRY) : code;
 }
 
-/* ---- fetching -------------------------------------------------------------------------------------- */
+/* ---- fetching ---- */
 
 static enum code prepare(struct lsource *s, struct err *err) {
     CLEANUP_BUF sql = {0};
@@ -231,7 +231,7 @@ static enum code fetch(struct lsource *s, struct err *err) {
     return code;
 }
 
-/* ---- telling --------------------------------------------------------------------------------------- */
+/* ---- telling ---- */
 
 static enum code tell(struct lsource *s, const struct ltable *t, const struct lrow *row, enum op op,
                       const struct cell *before, const struct cell *after, struct feed_item *ret,

@@ -66,7 +66,7 @@ static void put_after(struct buf *sql, const struct ltable *t, int64_t shape, en
     buf_puts(sql, "); END");
 }
 
-/* ---- rows that are in the way ---------------------------------------------------------------------- */
+/* ---- rows that are in the way ---- */
 
 static const struct lcolumn *column_of(const struct ltable *t, const char *name) {
     for (int i = 0; i < t->n_columns; i++)

@@ -41,7 +41,7 @@ bool cell_same(const struct cell *a, const struct cell *b) {
     }
 }
 
-/* ---- types ----------------------------------------------------------------------------------------- */
+/* ---- types ---- */
 
 static void set(struct column *column, enum kind kind, const char *type) {
     column->kind = kind;
@@ -76,7 +76,7 @@ void lvalue_kind(const char *declared, struct column *ret) {
     set(ret, KIND_TEXT, "text");
 }
 
-/* ---- values ---------------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 /* The shortest text that reads back as the same number, as SQLite writes it: always with a point. */
 static struct slice real_text(double d, bool numeric, struct arena *arena) {

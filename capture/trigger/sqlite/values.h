@@ -31,7 +31,7 @@ bool cell_same(const struct cell *a, const struct cell *b);
 
 /* Fills type, kind and what goes with it; strings are static. */
 void lvalue_kind(const char *declared, struct column *ret);
-/* Texts and bytes are the cell's or live in the arena. NULL, or why the column cannot carry it (static text).
- */
+/* Texts and bytes are the cell's or live in the arena. NULL, or why the column cannot carry it (static
+ * text). */
 const char *lvalue_read(const struct column *column, const struct cell *cell, struct arena *arena,
                         struct value *ret);

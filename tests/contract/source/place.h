@@ -44,7 +44,8 @@ struct place {
     struct place_type not_carried;  /* a value that stops the source; `line`: words of the message */
 
     /* ---- what the kind can ---- */
-    const char *naive;   /* SQL that ends with "id >": ids of change rows, all of which `kept` counts; NULL: there are none */
+    const char *naive;   /* SQL that ends with "id >": ids of change rows, all of which `kept` counts; NULL:
+                            there are none */
     const char *kept;    /* SQL: a number that falls only when the database forgets what we confirmed */
     bool truncates;      /* TRUNCATE is told */
     bool keyless;        /* a table without a key is captured as it is made */

@@ -79,7 +79,8 @@ void pgplace_open(void) {
                     (size_t)snprintf(conninfo + used, sizeof conninfo - used, "%s='%s' ", kept[i], part->val);
     snprintf(conninfo + used, sizeof conninfo - used, "dbname=%s", database());
     PQconninfoFree(parts);
-    snprintf(pgplace_nobody, sizeof pgplace_nobody, "url: \"%s user=millrace_nobody_here password=sesame\"", conninfo);
+    snprintf(pgplace_nobody, sizeof pgplace_nobody, "url: \"%s user=millrace_nobody_here password=sesame\"",
+             conninfo);
     admin = connect_to(url);
 }
 

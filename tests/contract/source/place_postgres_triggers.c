@@ -1,5 +1,5 @@
-/* The same server as place_postgres.c, whose log nobody may read: what is captured there comes from triggers.
- */
+/* The same server as place_postgres.c, whose log nobody may read: what is captured there comes from
+ * triggers. */
 #include "place_postgres.h"
 
 #include "source_case.h"

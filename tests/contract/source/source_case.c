@@ -10,7 +10,7 @@ const struct source_ops *ops;
 const struct place *place;
 static void *app; /* the session of sql() and see() */
 
-/* ---- the database, as an application sees it ------------------------------------------------------- */
+/* ---- the database, as an application sees it ---- */
 
 _Noreturn void die(const char *what) {
     fprintf(stderr, "%s\n", what);
@@ -72,7 +72,7 @@ void make_table(const char *name, const char *columns) {
     }
 }
 
-/* ---- options --------------------------------------------------------------------------------------- */
+/* ---- options ---- */
 
 void option(struct fixture *f, const char *key, const char *fmt, ...) {
     size_t i = 0, n = sizeof f->set / sizeof *f->set;
@@ -126,7 +126,7 @@ void *options_of(struct fixture *f) {
     return into;
 }
 
-/* ---- a capture of it ------------------------------------------------------------------------------- */
+/* ---- a capture of it ---- */
 
 int set_up(void **state) {
     struct fixture *f = calloc(1, sizeof *f);
@@ -305,7 +305,7 @@ void mend_and_go_on(struct fixture *f) {
     assert_true(f->position.generation == 2);
 }
 
-/* ---- items as lines -------------------------------------------------------------------------------- */
+/* ---- items as lines ---- */
 
 static void put_value(struct buf *b, const struct value *v) {
     switch (v->tag) {
@@ -372,7 +372,7 @@ void expect_lines(struct fixture *f, const char *const *lines) {
     }
 }
 
-/* ---- the walk -------------------------------------------------------------------------------------- */
+/* ---- the walk ---- */
 
 static const struct place *place_of(const char *kind) {
     static const struct place *const places[] = {&postgres_place, &postgres_triggers_place,

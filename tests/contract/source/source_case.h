@@ -24,7 +24,7 @@ int walk_sources(int argc, char **argv, const struct CMUnitTest *tests, size_t n
 /* What only this kind of source has, or says in its own SQL. */
 #define CASE_OF(kind, f) \
     cmocka_unit_test_prestate_setup_teardown(f, set_up, tear_down, (void *)(uintptr_t)(kind))
-#define POSTGRES "postgres"
+#define POSTGRES          "postgres"
 #define POSTGRES_TRIGGERS "postgres_triggers"
 #define SQLITE            "sqlite"
 #define MARIADB_TRIGGERS  "mariadb_triggers"
@@ -76,8 +76,8 @@ void *options_of(struct fixture *f);
 struct source_resume resume_of(const struct fixture *f);
 /* `millrace source install`, for kinds that need it. */
 enum code install(struct fixture *f);
-/* Opens at the newest mark, or with none for a snapshot, for which what the kind needs is installed; waits while our
- * last session is still ending. */
+/* Opens at the newest mark, or with none for a snapshot, for which what the kind needs is installed; waits
+ * while our last session is still ending. */
 enum code try_open(struct fixture *f, bool resnapshot);
 void open_source(struct fixture *f);
 void close_source(struct fixture *f);

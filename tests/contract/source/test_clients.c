@@ -77,7 +77,7 @@ static int clients_end(struct client *clients, atomic_bool *stop) {
     return commits;
 }
 
-/* ---- the control --------------------------------------------------------------------------------------- */
+/* ---- the control ---- */
 
 struct naive {
     pthread_t thread;
@@ -127,7 +127,7 @@ static void naive_end(struct naive *n) {
     assert_true(n->seen < all);
 }
 
-/* ---- the capture --------------------------------------------------------------------------------------- */
+/* ---- the capture ---- */
 
 struct transaction {
     int seen, steps; /* steps: as its row of log says; -1: not seen yet */

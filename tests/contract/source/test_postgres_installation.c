@@ -59,7 +59,7 @@ static void expect_finding(struct fixture *f, const char *name) {
         fail_msg("%s", buf_cstr(&findings));
 }
 
-/* ---- ill will -------------------------------------------------------------------------------------- */
+/* ---- ill will ---- */
 
 /* The owner of a table would become the one who installed. */
 static void a_cast_of_the_tables_owner_is_never_run(void **state) {
@@ -140,7 +140,7 @@ static void the_change_table_cannot_be_truncated(void **state) {
     expect_not_opened(f, "trigger against TRUNCATE");
 }
 
-/* ---- what the application can go on doing ----------------------------------------------------------- */
+/* ---- what the application can go on doing ---- */
 
 /* As in a database that was restored from a dump: OIDs are others. */
 static void a_restored_copy_takes_writes_and_is_not_read(void **state) {
@@ -216,7 +216,7 @@ static void an_installation_never_deadlocks_an_application(void **state) {
     place->end(admin);
 }
 
-/* ---- tables ---------------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 static void a_partitions_triggers_that_were_off_for_a_while_stop(void **state) {
     struct fixture *f = *state;

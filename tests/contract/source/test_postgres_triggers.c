@@ -18,7 +18,7 @@ static void idle(struct fixture *f, int ms) {
     assert_false(next_within(f, ms));
 }
 
-/* ---- order ----------------------------------------------------------------------------------------- */
+/* ---- order ---- */
 
 static void a_transaction_that_commits_late_is_waited_for(void **state) {
     struct fixture *f = *state;
@@ -37,8 +37,8 @@ static void a_transaction_that_commits_late_is_waited_for(void **state) {
     place->end(late);
 }
 
-/* The transaction with the smaller id is the second to change the row: an order by (xid, id) would turn them.
- */
+/* The transaction with the smaller id is the second to change the row: an order by (xid, id) would turn
+ * them. */
 static void changes_of_a_row_come_in_their_order_whatever_the_transactions_ids(void **state) {
     struct fixture *f = *state;
     make_table("a", "id int PRIMARY KEY, v int");
@@ -98,9 +98,9 @@ static void a_transaction_may_lie_in_many_windows(void **state) {
     sql_in(later, "COMMIT");
     idle(f, 50);
     sql_in(late, "COMMIT");
-    expect(f, "c a after{id=2}", "COMMIT", "c a after{id=3}", "COMMIT", "c a after{id=4}", "COMMIT", "c a after{id=6}",
-           "COMMIT", "c a after{id=1}", "c a after{id=7}", "COMMIT", "c a after{id=8}", "COMMIT", "c a after{id=5}",
-           "c a after{id=9}", "COMMIT", "c a after{id=10}", "COMMIT");
+    expect(f, "c a after{id=2}", "COMMIT", "c a after{id=3}", "COMMIT", "c a after{id=4}", "COMMIT",
+           "c a after{id=6}", "COMMIT", "c a after{id=1}", "c a after{id=7}", "COMMIT", "c a after{id=8}",
+           "COMMIT", "c a after{id=5}", "c a after{id=9}", "COMMIT", "c a after{id=10}", "COMMIT");
     idle(f, 50);
     mark(f);
     confirm(f);
@@ -190,7 +190,7 @@ static void changes_by_triggers_of_the_application_come_in_their_order(void **st
     expect(f, "d a before{id=12,parent=11,v=1}", "c a after{id=12,parent=null,v=7}", "COMMIT");
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------ */
+/* ---- rows ---- */
 
 static void rows_are_the_same_whatever_a_session_has_set(void **state) {
     struct fixture *f = *state;
@@ -266,7 +266,7 @@ static void a_table_that_joins_brings_its_rows(void **state) {
     expect(f, "t b", "c b after{id=1}", "COMMIT", "c b after{id=2}", "COMMIT");
 }
 
-/* ---- an installation that somebody touches --------------------------------------------------------- */
+/* ---- an installation that somebody touches ---- */
 
 /* Items and service until the source stops; what it stops with must be this, also at the next start. */
 static void expect_stop(struct fixture *f, enum err_id id, const char *words) {
@@ -399,7 +399,7 @@ static void a_rewrite_without_triggers_stops(void **state) {
     expect_needs_resnapshot(f, "public.a");
 }
 
-/* ---- rights, locks, deletion ----------------------------------------------------------------------- */
+/* ---- rights, locks, deletion ---- */
 
 static void a_plain_owner_installs_and_a_reader_with_few_rights_reads(void **state) {
     struct fixture *f = *state;

@@ -47,7 +47,7 @@ static void copy_to(const char *from, const char *to) {
     close(out);
 }
 
-/* ---- locks ----------------------------------------------------------------------------------------- */
+/* ---- locks ---- */
 
 static void a_file_that_is_locked_for_long_is_waited_for(void **state) {
     struct fixture *f = *state;
@@ -96,7 +96,7 @@ static void an_open_transaction_of_a_writer_delays_only_the_deletion(void **stat
     assert_string_equal(see("SELECT count(*) FROM millrace_changes"), "1");
 }
 
-/* ---- the change table ------------------------------------------------------------------------------ */
+/* ---- the change table ---- */
 
 static void rows_that_others_delete_are_missed(void **state) {
     struct fixture *f = *state;
@@ -139,7 +139,7 @@ static void an_altered_change_table_stops(void **state) {
     assert_non_null(strstr(f->err.text, "has a trigger"));
 }
 
-/* ---- the file -------------------------------------------------------------------------------------- */
+/* ---- the file ---- */
 
 static void a_restored_backup_is_noticed(void **state) {
     struct fixture *f = *state;
@@ -212,7 +212,7 @@ static void a_file_that_is_deleted_or_replaced_while_it_is_read(void **state) {
     expect_needs_resnapshot(f, "another one");
 }
 
-/* ---- values ---------------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 static void what_a_column_cannot_carry_stops_by_name(void **state) {
     static const struct {

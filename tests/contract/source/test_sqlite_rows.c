@@ -8,7 +8,7 @@
 
 static sqlite3 *replica;
 
-/* ---- a replica that takes every change by its word --------------------------------------------------- */
+/* ---- a replica that takes every change by its word ---- */
 
 static void on_replica(const char *text) {
     char *why = NULL;
@@ -150,7 +150,7 @@ static void end(void) {
     replica = NULL;
 }
 
-/* ---- REPLACE and its kin ----------------------------------------------------------------------------- */
+/* ---- REPLACE and its kin ---- */
 
 static void begin_t(struct fixture *f) {
     begin(
@@ -218,7 +218,7 @@ static void a_row_that_is_only_in_the_way_stays(void **state) {
     end();
 }
 
-/* ---- whatever comes ---------------------------------------------------------------------------------- */
+/* ---- whatever comes ---- */
 
 static const char tables[] =
     "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE, b INT, c TEXT NOT NULL DEFAULT 'dd', UNIQUE (b, "

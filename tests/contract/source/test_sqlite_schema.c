@@ -37,7 +37,7 @@ static void mend(struct fixture *f) {
 /* After a mend that tells the table anew. */
 #define TOLD_ANEW "t a", "c a after{id=1,v=one}", "c a after{id=2,v=two}", "c a after{id=3,v=three}"
 
-/* ---- columns --------------------------------------------------------------------------------------- */
+/* ---- columns ---- */
 
 static void an_added_column_is_complete_after_the_install(void **state) {
     struct fixture *f = *state;
@@ -97,7 +97,7 @@ static void a_column_is_dropped_after_an_uninstall(void **state) {
     expect_needs_resnapshot(f, "another one");
 }
 
-/* ---- tables ---------------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 static void a_table_that_is_dropped_or_renamed_is_noticed(void **state) {
     struct fixture *f = *state;
@@ -149,7 +149,7 @@ static void a_table_that_cannot_be_followed_is_refused(void **state) {
     assert_non_null(strstr(f->err.text, "unique index i has an expression"));
 }
 
-/* ---- triggers -------------------------------------------------------------------------------------- */
+/* ---- triggers ---- */
 
 static void a_trigger_that_was_away_brings_the_table_anew(void **state) {
     struct fixture *f = *state;
@@ -213,7 +213,7 @@ static void vacuum_and_a_change_of_journal_mode_do_no_harm(void **state) {
     expect(f, "COMMIT", "d a before{id=5,v=five}", "COMMIT");
 }
 
-/* ---- the script ------------------------------------------------------------------------------------ */
+/* ---- the script ---- */
 
 static void the_printed_script_does_the_same(void **state) {
     struct fixture *f = *state;

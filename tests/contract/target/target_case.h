@@ -31,10 +31,8 @@ int walk_targets(const struct CMUnitTest *tests, size_t n);
 #define SQLITE   "sqlite"
 /* What every kind must hold whose replicas have this (place.h: .has). */
 #define CASE_WITH(what, f) CASE_OF(what, f)
-#define CONSTRAINTS                                                                                         \
-    "constraints" /* tables made by hand: UNIQUE, CHECK, NOT NULL, foreign keys, DEFAULT, generated columns \
-                   */
-#define WORKERS "workers" /* several workers of one sink write to it at a time */
+#define CONSTRAINTS        "constraints" /* tables made by hand: UNIQUE, CHECK, foreign keys, DEFAULT, generated */
+#define WORKERS            "workers" /* several workers of one sink write to it at a time */
 
 /* Before each test, and in one as often as it likes: the schema shop is there and empty, millrace is not
  * there. */

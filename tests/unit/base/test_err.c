@@ -57,7 +57,9 @@ static void the_old_text_may_be_an_argument_of_the_new_one(void **state) {
 
 static void bytes_that_are_no_text_become_question_marks(void **state) {
     (void)state;
-    assert_int_equal(err_set(&err, FATAL, ERR_CONFIG, "%s", "M\xfcnchen \xc3\xbc \xe2\x82 \xed\xa0\x80 \xf0\x9f\x98\x80"), FATAL);
+    assert_int_equal(
+        err_set(&err, FATAL, ERR_CONFIG, "%s", "M\xfcnchen \xc3\xbc \xe2\x82 \xed\xa0\x80 \xf0\x9f\x98\x80"),
+        FATAL);
     assert_string_equal(err.text, "M?nchen \xc3\xbc ?? ??? \xf0\x9f\x98\x80");
 }
 

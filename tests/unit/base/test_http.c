@@ -34,7 +34,7 @@ static const struct http_route routes[] = {
     {"/metrics", serve_metrics, NULL}, {"/readyz", serve_ready, not_yet}, {"/nothing", serve_nothing, NULL}};
 static struct http_server *server;
 
-/* ---- a client ------------------------------------------------------------------------------------------ */
+/* ---- a client ---- */
 
 struct reply {
     long status;
@@ -99,7 +99,7 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* ---- tests --------------------------------------------------------------------------------------------- */
+/* ---- tests ---- */
 
 static void metrics_are_served(void **state) {
     (void)state;

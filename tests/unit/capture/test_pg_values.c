@@ -166,8 +166,8 @@ static const char *read_slice(const struct column *column, struct slice text, st
     return pg_reader(column)(column, text, scratch, ret);
 }
 
-/* The text stands at the end of a block of its own, so that AddressSanitizer sees every byte read beyond it.
- */
+/* The text stands at the end of a block of its own, so that AddressSanitizer sees every byte read beyond
+ * it. */
 static const char *read_text(const struct column *column, const char *text, struct arena *scratch,
                              struct value *ret) {
     size_t len = strlen(text);
@@ -276,7 +276,8 @@ static void floats_are_read_to_the_bit(void **state) {
     for (size_t i = 0; i < sizeof float_cases / sizeof *float_cases; i++) {
         const struct float_case *c = &float_cases[i];
         const char *reason = read_text(&columns[c->kind], c->text, &scratch, &value);
-        if (reason || value.tag != VALUE_FLOAT || memcmp((const char *)&value.d, (const char *)&c->d, sizeof c->d) != 0)
+        if (reason || value.tag != VALUE_FLOAT ||
+            memcmp((const char *)&value.d, (const char *)&c->d, sizeof c->d) != 0)
             fail_msg("%s: %s, %.17g", c->text, reason ? reason : "read", value.d);
     }
     assert_null(read_text(&columns[KIND_FLOAT64], "NaN", &scratch, &value));

@@ -10,7 +10,7 @@
 
 static struct pgoutput *frame; /* large: one for all tests */
 
-/* ---- writing frames -------------------------------------------------------------------------------- */
+/* ---- writing frames ---- */
 
 static void put_number(struct buf *b, uint64_t v, int bytes) {
     for (int i = bytes - 1; i >= 0; i--)
@@ -112,8 +112,8 @@ static put_f *const all[] = {put_begin,  put_commit,   put_relation, put_insert,
                              put_delete, put_truncate, put_type,     put_origin, put_message};
 enum { N_ALL = sizeof all / sizeof *all };
 
-/* Parses a copy that ends exactly where the frame does, so that the address sanitizer sees any step over it.
- */
+/* Parses a copy that ends exactly where the frame does, so that the address sanitizer sees any step over
+ * it. */
 static const char *parse(const char *data, size_t len) {
     char *copy = malloc(len + !len);
     memcpy(copy, data, len);
@@ -122,7 +122,7 @@ static const char *parse(const char *data, size_t len) {
     return why;
 }
 
-/* ---- reading --------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static void a_begin_tells_the_commit_record_and_the_time_since_1970(void **state) {
     (void)state;
@@ -192,7 +192,7 @@ static void a_truncate_tells_all_its_relations(void **state) {
     assert_int_equal(pgoutput_relid(frame, 1), 16390);
 }
 
-/* ---- hostile bytes --------------------------------------------------------------------------------- */
+/* ---- hostile bytes ---- */
 
 static void every_frame_is_read_whole_and_no_prefix_of_it_is(void **state) {
     (void)state;

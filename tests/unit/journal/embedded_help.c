@@ -137,8 +137,7 @@ const char *world_dump(struct world *w, const char *table, int partition, int64_
     return arena_strdup(&w->arena, buf_cstr(&out));
 }
 
-/* ---- by hand
- * ----------------------------------------------------------------------------------------------- */
+/* ---- by hand ---- */
 
 static sqlite3 *file(struct world *w) {
     sqlite3 *db;

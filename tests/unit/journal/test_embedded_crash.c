@@ -159,8 +159,7 @@ static void a_killed_writer_loses_nothing_that_was_durable(void **state) {
         world_number(w, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
 }
 
-/* ---- compaction
- * -------------------------------------------------------------------------------------------- */
+/* ---- compaction ---- */
 
 enum { KEYS = 500 };
 
@@ -244,8 +243,7 @@ static void a_killed_compaction_keeps_the_newest_of_every_key(void **state) {
         world_number(w, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
 }
 
-/* ---- who is taken for dead
- * --------------------------------------------------------------------------------- */
+/* ---- who is taken for dead ---- */
 
 /* In the middle of a transaction that is so large that part of it is in the file. */
 static void stop_in_the_middle(struct world *w, int pipe_end) {
@@ -290,8 +288,7 @@ static void a_stopped_writer_holds_up_nobody_and_is_fenced(void **state) {
     embedded_writer_close(writer);
 }
 
-/* ---- waking up
- * --------------------------------------------------------------------------------------------- */
+/* ---- waking up ---- */
 
 enum { BELLS = 8 };
 

@@ -173,8 +173,8 @@ static enum code read_all(struct world *w) {
     return code == AGAIN ? OK : code;
 }
 
-/* One byte at a time, all over the file: read as it was, or a named error; never another row, never a crash.
- */
+/* One byte at a time, all over the file: read as it was, or a named error; never another row, never a
+ * crash. */
 static void a_damaged_file_is_named_or_does_no_harm(void **state) {
     struct world *w = *state;
     CLEANUP_BUF whole = {0};

@@ -13,7 +13,7 @@
 
 #define TOPIC "fulfillment.public.customers"
 
-/* ---- the table of the golden sample -------------------------------------------------------------------- */
+/* ---- the table of the golden sample ---- */
 
 static const char *const moods[] = {"sad", "ok", "happy", NULL};
 static struct column customers_columns[] = {
@@ -53,7 +53,7 @@ static const struct table customers = {
 /* Columns of the golden sample in forms that Millrace carries as text. */
 static const char *const not_ours[] = {"anynum", "tags", "hmap"};
 
-/* ---- JSON ---------------------------------------------------------------------------------------------- */
+/* ---- JSON ---- */
 
 static json_t *parse(struct slice text) {
     json_error_t problem;
@@ -175,7 +175,7 @@ static const char *key_text(const struct table *table, const char *topic, struct
     return buf_cstr(out);
 }
 
-/* ---- golden -------------------------------------------------------------------------------------------- */
+/* ---- golden ---- */
 
 static void the_envelope_is_what_debezium_prints(void **state) {
     (void)state;
@@ -208,7 +208,7 @@ static void avro_c_reads_the_golden_envelope_once_it_is_stripped(void **state) {
     json_decref(golden);
 }
 
-/* ---- kinds --------------------------------------------------------------------------------------------- */
+/* ---- kinds ---- */
 
 static const struct {
     struct column column;
@@ -286,7 +286,7 @@ static void avro_c_reads_a_table_with_every_kind_twice(void **state) {
     key_text(&table, "p.s.t", &out);
 }
 
-/* ---- names and attributes of ours ---------------------------------------------------------------------- */
+/* ---- names and attributes of ours ---- */
 
 static const char *name_of(const char *text, struct buf *out) {
     buf_clear(out);
@@ -368,8 +368,10 @@ static void the_exact_names_types_and_keys_stand_beside(void **state) {
 static void a_keys_schema_changes_only_with_its_avro_type(void **state) {
     (void)state;
     static const char *few[] = {"sad", NULL}, *more[] = {"sad", "ok", NULL};
-    struct column short_text = {"k", "varchar(10)", KIND_TEXT, .key = 1}, long_text = {"k", "varchar(20)", KIND_TEXT, .key = 1};
-    struct column few_labels = {"k", "m", KIND_ENUM, .key = 1, .labels = few}, more_labels = {"k", "m", KIND_ENUM, .key = 1, .labels = more};
+    struct column short_text = {"k", "varchar(10)", KIND_TEXT, .key = 1},
+                  long_text = {"k", "varchar(20)", KIND_TEXT, .key = 1};
+    struct column few_labels = {"k", "m", KIND_ENUM, .key = 1, .labels = few},
+                  more_labels = {"k", "m", KIND_ENUM, .key = 1, .labels = more};
     struct column *pairs[][2] = {{&short_text, &long_text}, {&few_labels, &more_labels}};
     for (size_t i = 0; i < 2; i++) {
         int key[] = {0};
@@ -421,7 +423,7 @@ static void the_key_of_a_truncate_is_a_record_of_ours(void **state) {
         "[{\"name\":\"table\",\"type\":\"string\"}],\"connect.name\":\"millrace.TruncateKey\"}");
 }
 
-/* ---- strip --------------------------------------------------------------------------------------------- */
+/* ---- strip ---- */
 
 static void strip_removes_what_avro_c_cannot_read_and_nothing_else(void **state) {
     (void)state;

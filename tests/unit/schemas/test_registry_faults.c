@@ -1,5 +1,5 @@
-/* What a real registry cannot be made to do: a small server of our own, on a thread, says it from a script.
- */
+/* What a real registry cannot be made to do: a small server of our own, on a thread, says it from a
+ * script. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,8 +17,7 @@
 #include "schemas/registry.h"
 #include "schemas/schema_same.h"
 
-/* ---- the server
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- the server ---- */
 
 struct answer {
     int status;
@@ -119,8 +118,7 @@ static void server_stop(struct server *server) {
     close(server->listener);
 }
 
-/* ---- a registry over it
- * ---------------------------------------------------------------------------------------------- */
+/* ---- a registry over it ---- */
 
 struct run {
     struct server server;

@@ -9,8 +9,7 @@
 
 #include "schemas/topic.h"
 
-static const char *name_of(const char *schema, const char *table)
-{
+static const char *name_of(const char *schema, const char *table) {
     static struct buf out;
     struct table t = {.schema = schema, .name = table};
     buf_clear(&out);
@@ -18,14 +17,12 @@ static const char *name_of(const char *schema, const char *table)
     return buf_cstr(&out);
 }
 
-static void plain_names_make_debeziums_topic(void **state)
-{
+static void plain_names_make_debeziums_topic(void **state) {
     (void)state;
     assert_string_equal(name_of("public", "orders-2_A"), "shop.public.orders-2_A");
 }
 
-static void two_tables_never_share_a_topic(void **state)
-{
+static void two_tables_never_share_a_topic(void **state) {
     (void)state;
     char first[300];
     snprintf(first, sizeof first, "%s", name_of("a.b", "c"));
@@ -35,8 +32,7 @@ static void two_tables_never_share_a_topic(void **state)
     assert_string_not_equal(first, name_of("public", "x;y"));
 }
 
-static void a_name_too_long_is_cut_and_told_apart_by_its_hash(void **state)
-{
+static void a_name_too_long_is_cut_and_told_apart_by_its_hash(void **state) {
     (void)state;
     char longest[256], first[300];
     memset(longest, 'x', 255);
@@ -47,15 +43,14 @@ static void a_name_too_long_is_cut_and_told_apart_by_its_hash(void **state)
     assert_string_not_equal(first, name_of("public", longest));
 }
 
-static void hostile_characters_stay_out_of_the_topic(void **state)
-{
+static void hostile_characters_stay_out_of_the_topic(void **state) {
     (void)state;
     for (const char *c = name_of("pu\"blic", "t;drop ' \xc3\xbc/../"); *c; c++)
-        assert_true((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '.' || *c == '_' || *c == '-');
+        assert_true((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '.' || *c == '_' ||
+                    *c == '-');
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain_names_make_debeziums_topic),
         cmocka_unit_test(two_tables_never_share_a_topic),

@@ -14,11 +14,12 @@ static struct column columns[] = {
     {.name = "region", .type = "text", .kind = KIND_TEXT, .length = -1, .nullable = true},
 };
 static int key[] = {0};
-static const struct table orders = {.schema = "shop", .name = "orders", .columns = columns, .n_columns = 2, .key = key, .n_key = 1};
-static const struct table log_table = {.schema = "shop", .name = "log", .columns = columns, .n_columns = 2, .key = key, .n_key = 1};
+static const struct table orders = {
+    .schema = "shop", .name = "orders", .columns = columns, .n_columns = 2, .key = key, .n_key = 1};
+static const struct table log_table = {
+    .schema = "shop", .name = "log", .columns = columns, .n_columns = 2, .key = key, .n_key = 1};
 
-static struct mapping *make(struct text_list tables, struct text_map where, struct text_map rename)
-{
+static struct mapping *make(struct text_list tables, struct text_map where, struct text_map rename) {
     static struct text_list t;
     static struct text_map w, r;
     t = tables, w = where, r = rename;
@@ -28,16 +29,14 @@ static struct mapping *make(struct text_list tables, struct text_map where, stru
     return m;
 }
 
-static const struct mapped *find(struct mapping *m, const struct table *table)
-{
+static const struct mapped *find(struct mapping *m, const struct table *table) {
     const struct mapped *mapped;
     struct err err = {0};
     assert_int_equal(mapping_find(m, table, &mapped, &err), OK);
     return mapped;
 }
 
-static void without_patterns_every_table_is_taken_under_its_own_name(void **state)
-{
+static void without_patterns_every_table_is_taken_under_its_own_name(void **state) {
     (void)state;
     struct mapping *m = make((struct text_list){0}, (struct text_map){0}, (struct text_map){0});
     assert_string_equal(find(m, &orders)->table->name, "orders");
@@ -45,8 +44,7 @@ static void without_patterns_every_table_is_taken_under_its_own_name(void **stat
     mapping_free(m);
 }
 
-static void patterns_choose_and_exclude(void **state)
-{
+static void patterns_choose_and_exclude(void **state) {
     (void)state;
     static const char *items[] = {"shop.*", "!shop.log"};
     struct mapping *m = make((struct text_list){items, 2}, (struct text_map){0}, (struct text_map){0});
@@ -55,8 +53,7 @@ static void patterns_choose_and_exclude(void **state)
     mapping_free(m);
 }
 
-static void brackets_in_a_pattern_are_part_of_the_name(void **state)
-{
+static void brackets_in_a_pattern_are_part_of_the_name(void **state) {
     (void)state;
     struct column column = {.name = "id", .type = "int", .kind = KIND_INT32, .length = -1};
     struct table odd = {.schema = "shop", .name = "t[1]\\", .columns = &column, .n_columns = 1};
@@ -67,10 +64,10 @@ static void brackets_in_a_pattern_are_part_of_the_name(void **state)
     mapping_free(m);
 }
 
-static void schema_table_and_column_get_new_names(void **state)
-{
+static void schema_table_and_column_get_new_names(void **state) {
     (void)state;
-    const char *keys[] = {"shop", "shop.orders", "shop.orders.region"}, *values[] = {"report", "bills", "area"};
+    const char *keys[] = {"shop", "shop.orders", "shop.orders.region"},
+               *values[] = {"report", "bills", "area"};
     struct mapping *m = make((struct text_list){0}, (struct text_map){0}, (struct text_map){keys, values, 3});
     const struct table *t = find(m, &orders)->table;
     assert_string_equal(t->schema, "report");
@@ -80,8 +77,7 @@ static void schema_table_and_column_get_new_names(void **state)
     mapping_free(m);
 }
 
-static bool match(const char *filter, struct value region)
-{
+static bool match(const char *filter, struct value region) {
     const char *keys[] = {"shop.orders"}, *values[] = {filter};
     struct mapping *m = make((struct text_list){0}, (struct text_map){keys, values, 1}, (struct text_map){0});
     struct value row[2] = {{.tag = VALUE_INT, .i = 7}, region};
@@ -92,10 +88,10 @@ static bool match(const char *filter, struct value region)
     return pass;
 }
 
-static void filters_compare_text_numbers_and_null(void **state)
-{
+static void filters_compare_text_numbers_and_null(void **state) {
     (void)state;
-    struct value eu = {.tag = VALUE_TEXT, .s = slice_of("eu")}, null = {.tag = VALUE_NULL}, quoted = {.tag = VALUE_TEXT, .s = slice_of("it's")};
+    struct value eu = {.tag = VALUE_TEXT, .s = slice_of("eu")}, null = {.tag = VALUE_NULL},
+                 quoted = {.tag = VALUE_TEXT, .s = slice_of("it's")};
     assert_true(match("region = 'eu'", eu));
     assert_false(match("region != 'eu'", eu));
     assert_false(match("region <> 'eu'", null)); /* as SQL has it */
@@ -104,10 +100,15 @@ static void filters_compare_text_numbers_and_null(void **state)
     assert_true(match("region = 'it''s'", quoted));
 }
 
-static void a_filter_that_is_not_understood_is_refused_at_start(void **state)
-{
+static void a_filter_that_is_not_understood_is_refused_at_start(void **state) {
     (void)state;
-    const char *bad[] = {"", "region", "region = ", "region = 'eu", "region like 'e%'", "region = 'eu' or id = 1", "region = 'eu' and"};
+    const char *bad[] = {"",
+                         "region",
+                         "region = ",
+                         "region = 'eu",
+                         "region like 'e%'",
+                         "region = 'eu' or id = 1",
+                         "region = 'eu' and"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         const char *keys[] = {"shop.orders"};
         struct text_list t = {0};
@@ -119,8 +120,7 @@ static void a_filter_that_is_not_understood_is_refused_at_start(void **state)
     }
 }
 
-static void a_filter_on_a_column_that_is_gone_stops_the_table(void **state)
-{
+static void a_filter_on_a_column_that_is_gone_stops_the_table(void **state) {
     (void)state;
     const char *keys[] = {"shop.orders"}, *values[] = {"area = 'eu'"};
     struct mapping *m = make((struct text_list){0}, (struct text_map){keys, values, 1}, (struct text_map){0});
@@ -131,13 +131,16 @@ static void a_filter_on_a_column_that_is_gone_stops_the_table(void **state)
     mapping_free(m);
 }
 
-static void two_tables_cannot_become_one(void **state)
-{
+static void two_tables_cannot_become_one(void **state) {
     (void)state;
     struct text_list t = {0};
     struct text_map w = {0};
     struct mapping *m = NULL;
-    static const struct { const char *keys[3], *values[3]; size_t n; enum code code; } cases[] = {
+    static const struct {
+        const char *keys[3], *values[3];
+        size_t n;
+        enum code code;
+    } cases[] = {
         {{"shop.orders", "shop.log"}, {"bills", "bills"}, 2, FATAL},
         {{"shop.orders", "old.orders", "old"}, {"bills", "bills", "shop"}, 3, FATAL},
         {{"shop.orders", "old.orders"}, {"bills", "bills"}, 2, OK},
@@ -145,16 +148,18 @@ static void two_tables_cannot_become_one(void **state)
         {{"shop", "old"}, {"all", "all"}, 2, OK},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct text_map r = {(const char **)(uintptr_t)cases[i].keys, (const char **)(uintptr_t)cases[i].values, cases[i].n};
+        struct text_map r = {(const char **)(uintptr_t)cases[i].keys,
+                             (const char **)(uintptr_t)cases[i].values, cases[i].n};
         struct err err = {0};
         assert_int_equal(mapping_new(&t, &w, &r, &m, &err), cases[i].code);
-        if (cases[i].code == OK) mapping_free(m);
-        else assert_int_equal(err.id, ERR_CONFIG);
+        if (cases[i].code == OK)
+            mapping_free(m);
+        else
+            assert_int_equal(err.id, ERR_CONFIG);
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_tables_cannot_become_one),
         cmocka_unit_test(without_patterns_every_table_is_taken_under_its_own_name),
